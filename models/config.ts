@@ -1,0 +1,46 @@
+/** What an encoder is made of: the content of a checkpoint's config.json. */
+import { parseConfig, z } from "../base/schema.ts";
+
+const count = z.int().positive();
+
+const imageTower = z.strictObject({
+  /** Output channels of the convolutions inside each 16×16 patch; each halves the side. */
+  channels: z.array(count).min(1).max(4),
+  /** Width of a token after the stem. */
+  width: count,
+  /** Transformer layers over the tokens; 0 = none. */
+  layers: z.int().nonnegative(),
+  heads: count,
+  /** Side of the readout's anchor grid: tokens are resampled onto anchors × anchors places. */
+  anchors: count,
+  /** A picture is scaled to a grid of at most this many patches before training and embedding (network: 196). */
+  maxPatches: count.max(196),
+});
+
+const textTower = z.strictObject({
+  vocabularySize: count,
+  width: count,
+  layers: z.int().nonnegative(),
+  heads: count,
+  /** Tokens of a text at most; the rest is cut. */
+  maxTokens: count.max(512),
+});
+
+const encoderConfig = z.strictObject({
+  architecture: z.literal("transformer"),
+  /** Length of an embedding. */
+  dimension: count.max(4096),
+  /** Prefix lengths trained to stand alone, ascending; the last is `dimension`. */
+  matryoshka: z.array(count).min(1),
+  image: imageTower.optional(),
+  text: textTower.optional(),
+});
+
+export type ImageTowerConfig = z.output<typeof imageTower>;
+export type TextTowerConfig = z.output<typeof textTower>;
+export type EncoderConfig = z.output<typeof encoderConfig>;
+
+/** @throws SomaError for unknown keys and wrong types, naming the place. */
+export function parseEncoderConfig(value: unknown, where = "encoder config"): EncoderConfig {
+  return parseConfig(encoderConfig, value, where);
+}
