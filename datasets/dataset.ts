@@ -8,10 +8,13 @@ import type { Progress } from "../base/progress.ts";
 export type Split = "train" | "validation" | "test";
 export const SPLITS: readonly Split[] = ["train", "validation", "test"];
 
-/** Where an example's picture comes from. Bytes are encoded (png, jpeg, webp, svg of a trusted set). */
+/**
+ * Where an example's picture comes from. Bytes are encoded (png, jpeg, webp, svg of a trusted set).
+ * `sha256` (hex) is the hash of the encoded bytes, once known: the cache of pictures is asked by it.
+ */
 export type ImageSource =
-  | { readonly kind: "file"; readonly path: string }
-  | { readonly kind: "bytes"; readonly bytes: Uint8Array }
+  | { readonly kind: "file"; readonly path: string; readonly sha256?: string }
+  | { readonly kind: "bytes"; readonly bytes: Uint8Array; readonly sha256?: string }
   /** Pixels that need no decoding: Uint8Array [height × width × 3]. */
   | {
       readonly kind: "pixels";
@@ -50,6 +53,8 @@ export interface Dataset {
 
 export interface LoadOptions {
   readonly progress?: Progress;
+  /** Called with one sentence for each thing that was ignored, e.g. an unknown column. Default: stderr. */
+  readonly warn?: (sentence: string) => void;
 }
 
 /** One line of the registry. */

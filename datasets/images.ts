@@ -1,0 +1,278 @@
+/**
+ * The decoded pictures of a dataset, in memory, each scaled to its patch grid: decoded once, then kept on
+ * disk by content hash (image-cache.ts), so that the second load of the emoji set takes well under a second.
+ */
+import { join } from "node:path";
+import { SomaError, assert, present, type Failure } from "../base/errors.ts";
+import { cacheDirectory } from "../base/files.ts";
+import { SILENT, type Progress } from "../base/progress.ts";
+import { say } from "../base/terminal.ts";
+import { DECODER_VERSION, encodePng } from "../tokenizers/image/decode.ts";
+import type { Image } from "../tokenizers/tokenizer.ts";
+import type { Dataset, Example, ImageSource } from "./dataset.ts";
+import { decodeAll, defaultWorkerCount } from "./decode-pool.ts";
+import type { DecodeJob } from "./decode-job.ts";
+import { contentHash, imageHash } from "./digest.ts";
+import { readCachedPictures, writeCachedPictures, type DecodedPicture } from "./image-cache.ts";
+
+/** The cache is written in segments of about this many bytes, so that an interrupted first load keeps most of its work. */
+const SEGMENT_BYTES = 64 << 20;
+/** Pictures are held in memory: more than this is refused instead of swapping the machine to a halt. */
+export const STORE_BYTES_MAX = 4 * 2 ** 30;
+/** Corrupt pictures named in an error. */
+const NAMED_MAX = 5;
+const PATCH = 16;
+
+export interface LoadImagesOptions {
+  /** Patches of the grid at most: 16 makes a square picture 64×64, 196 is the network's bound. */
+  readonly maxPatches: number;
+  readonly progress?: Progress;
+  /** Worker threads; 0 decodes in this thread. Default: one a core. */
+  readonly workers?: number;
+  /** Leave out pictures that cannot be decoded, listed in `skipped`, instead of throwing. */
+  readonly skipCorrupt?: boolean;
+  /** Called if the cache cannot be written: the pictures are loaded all the same. Default: stderr. */
+  readonly warn?: (sentence: string) => void;
+}
+
+/** A picture that was left out, and why. */
+export interface SkippedPicture {
+  readonly id: string;
+  /** The file, or how else the picture came. */
+  readonly where: string;
+  readonly reason: string;
+}
+
+export interface StoredImage extends Image {
+  /** Size of the picture before it was scaled. */
+  readonly sourceWidth: number;
+  readonly sourceHeight: number;
+}
+
+/** Decoded pictures by example id. Owned by the caller; the pixels are shared and must not be changed. */
+export class ImageStore {
+  readonly skipped: readonly SkippedPicture[];
+  /** Bytes of pixels, each distinct picture counted once. */
+  readonly sizeBytes: number;
+  /** Distinct pictures that were decoded now rather than read from the cache. */
+  readonly decodedCount: number;
+  private readonly images: ReadonlyMap<string, StoredImage>;
+
+  constructor(
+    images: ReadonlyMap<string, StoredImage>,
+    made: {
+      readonly skipped: readonly SkippedPicture[];
+      readonly sizeBytes: number;
+      readonly decodedCount: number;
+    },
+  ) {
+    this.images = images;
+    this.skipped = made.skipped;
+    this.sizeBytes = made.sizeBytes;
+    this.decodedCount = made.decodedCount;
+  }
+
+  get count(): number {
+    return this.images.size;
+  }
+
+  has(id: string): boolean {
+    return this.images.has(id);
+  }
+
+  /** The picture of an example. @throws InvariantError if the example was not loaded: ask `has` where pictures may be skipped */
+  get(id: string): StoredImage {
+    return present(this.images.get(id), `no picture of ${id} was loaded`);
+  }
+}
+
+/**
+ * The pictures of those examples that have one.
+ * @throws SomaError IMAGES_CORRUPT (corrupt) naming the examples and files, unless `skipCorrupt`;
+ *         IMAGES_TOO_LARGE (resources) when they do not fit in memory
+ */
+export async function loadImages(
+  dataset: Dataset,
+  examples: readonly Example[],
+  options: LoadImagesOptions,
+): Promise<ImageStore> {
+  const { maxPatches } = options;
+  const sources = new Map<string, Exclude<ImageSource, { kind: "pixels" }>>(); // by content hash
+  const hashOf = new Map<string, string>(); // example id → content hash
+  const images = new Map<string, StoredImage>();
+  let sizeBytes = 0;
+  for (const { id, image } of examples) {
+    if (image === undefined) continue;
+    if (image.kind === "pixels" && fitsGrid(image, maxPatches)) {
+      images.set(id, new PixelImage(image)); // pixels that need no scaling go as they are
+      sizeBytes += image.width * image.height * 3;
+      continue;
+    }
+    const encoded = image.kind === "pixels" ? await asPng(image) : image;
+    const hash = await imageHash(encoded);
+    hashOf.set(id, hash);
+    sources.set(hash, encoded);
+  }
+
+  const folder = join(
+    cacheDirectory(),
+    "images",
+    `v${DECODER_VERSION}-${maxPatches}${dataset.trusted ? "-trusted" : ""}`,
+  );
+  const decoded = await readCachedPictures(folder, new Set(sources.keys()));
+  const missing = [...sources].filter(([hash]) => !decoded.has(hash));
+  const failures = await decodeInto(decoded, missing, folder, dataset.trusted, options);
+
+  const skipped: SkippedPicture[] = [];
+  for (const { id, image } of examples) {
+    const hash = hashOf.get(id);
+    if (hash === undefined || image === undefined) continue;
+    const picture = decoded.get(hash);
+    if (picture !== undefined) images.set(id, picture);
+    else skipped.push({ id, where: describeSource(image), reason: failures.get(hash)?.what ?? "" });
+  }
+  if (skipped.length > 0 && options.skipCorrupt !== true) throw corruptPictures(skipped);
+  for (const picture of decoded.values()) sizeBytes += picture.pixels.length;
+  return new ImageStore(images, {
+    skipped,
+    sizeBytes,
+    decodedCount: missing.length - failures.size,
+  });
+}
+
+/** Decode what is missing into `decoded` and into the cache. @returns the refusals, by content hash */
+async function decodeInto(
+  decoded: Map<string, DecodedPicture>,
+  missing: readonly (readonly [string, Exclude<ImageSource, { kind: "pixels" }>])[],
+  folder: string,
+  trusted: boolean,
+  options: LoadImagesOptions,
+): Promise<Map<string, Failure>> {
+  const progress = options.progress ?? SILENT;
+  const failures = new Map<string, Failure>();
+  let heldBytes = 0;
+  for (const picture of decoded.values()) heldBytes += picture.pixels.length;
+  let segment = new Map<string, DecodedPicture>();
+  let segmentBytes = 0;
+  const jobs = missing.map(([hash, source], index): DecodeJob => {
+    const plain =
+      source.kind === "file"
+        ? { kind: source.kind, path: source.path }
+        : { kind: source.kind, bytes: source.bytes };
+    return { index, source: plain, hash, maxPatches: options.maxPatches, trusted };
+  });
+  let done = 0;
+  const flush = async (): Promise<void> => {
+    const full = segment;
+    segment = new Map();
+    segmentBytes = 0;
+    try {
+      await writeCachedPictures(folder, full);
+    } catch (error) {
+      if (!(error instanceof SomaError)) throw error;
+      const warn = options.warn ?? say;
+      warn(`decoded pictures are not kept for the next time: ${error.message}`);
+    }
+  };
+  try {
+    await decodeAll(jobs, options.workers ?? defaultWorkerCount(), async (result) => {
+      const { hash } = present(jobs[result.index], "a result of a job");
+      progress.update({ done: ++done, total: jobs.length });
+      if (result.kind === "refused") {
+        failures.set(hash, result.failure);
+        return;
+      }
+      assert(result.kind === "decoded", "a crash is thrown by the pool");
+      decoded.set(hash, result.picture);
+      segment.set(hash, result.picture);
+      segmentBytes += result.picture.pixels.length;
+      heldBytes += result.picture.pixels.length;
+      if (heldBytes > STORE_BYTES_MAX) throw tooLarge(done, jobs.length, options.maxPatches);
+      if (segmentBytes >= SEGMENT_BYTES) await flush();
+    });
+  } finally {
+    await flush(); // also what was done before an error
+  }
+  return failures;
+}
+
+/** A pixel source as an image. Its pixels may be made on demand, so they are read only when asked for. */
+class PixelImage implements StoredImage {
+  private readonly source: Extract<ImageSource, { kind: "pixels" }>;
+
+  constructor(source: Extract<ImageSource, { kind: "pixels" }>) {
+    this.source = source;
+  }
+
+  get width(): number {
+    return this.source.width;
+  }
+
+  get height(): number {
+    return this.source.height;
+  }
+
+  get sourceWidth(): number {
+    return this.source.width;
+  }
+
+  get sourceHeight(): number {
+    return this.source.height;
+  }
+
+  get pixels(): Uint8Array {
+    return this.source.pixels;
+  }
+}
+
+/** Whether pixels already have the size the protocol's grid rule would scale them to. */
+function fitsGrid(
+  { width, height }: { readonly width: number; readonly height: number },
+  maxPatches: number,
+): boolean {
+  if (width < PATCH || height < PATCH) return false;
+  if (width % PATCH !== 0 || height % PATCH !== 0) return false;
+  return (width / PATCH) * (height / PATCH) <= maxPatches;
+}
+
+/** Pixels as a picture file, so that they are scaled exactly as any file would be. */
+async function asPng(
+  source: Extract<ImageSource, { kind: "pixels" }>,
+): Promise<Extract<ImageSource, { kind: "bytes" }>> {
+  const bytes = await encodePng(source);
+  return { kind: "bytes", bytes, sha256: contentHash(bytes) };
+}
+
+function describeSource(source: ImageSource): string {
+  switch (source.kind) {
+    case "file":
+      return source.path;
+    case "bytes":
+      return `${source.bytes.length} bytes in the manifest`;
+    case "pixels":
+      return `${source.width}×${source.height} pixels`;
+  }
+}
+
+function corruptPictures(skipped: readonly SkippedPicture[]): SomaError {
+  const named = skipped
+    .slice(0, NAMED_MAX)
+    .map(({ id, where, reason }) => `example "${id}" (${where}): ${reason}`)
+    .join("; ");
+  const more = skipped.length > NAMED_MAX ? `; and ${skipped.length - NAMED_MAX} more` : "";
+  return new SomaError({
+    code: "IMAGES_CORRUPT",
+    kind: "corrupt",
+    what: `${skipped.length} ${skipped.length === 1 ? "picture" : "pictures"} cannot be decoded: ${named}${more}`,
+    next: "repair or remove them, or leave them out with --skip-corrupt",
+  });
+}
+
+function tooLarge(done: number, total: number, maxPatches: number): SomaError {
+  return new SomaError({
+    code: "IMAGES_TOO_LARGE",
+    kind: "resources",
+    what: `after ${done} of ${total} pictures at ${maxPatches} patches the limit of ${STORE_BYTES_MAX / 2 ** 30} GiB of pixels in memory is reached`,
+    next: "use fewer patches (--max-patches) or a smaller dataset",
+  });
+}

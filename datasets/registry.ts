@@ -1,0 +1,37 @@
+/** Name → dataset, one line each. A module is loaded only when its dataset is asked for. */
+import { stat } from "node:fs/promises";
+import { SomaError } from "../base/errors.ts";
+import { nearestName } from "../base/nearest.ts";
+import type { Dataset, DatasetEntry, LoadOptions } from "./dataset.ts";
+
+/* prettier-ignore */
+export const DATASETS: readonly DatasetEntry[] = [
+  { name: "emoji", summary: "1,852 emoji × 3 drawings × names in 28 languages; 9 groups", load: async (o) => (await import("./emoji.ts")).loadEmoji(o) },
+];
+
+/**
+ * A dataset by its registered name, else by path: a manifest file, a Hugging Face `save_to_disk` folder or a
+ * folder of images.
+ * @throws SomaError DATASET_UNKNOWN (notFound) naming the nearest registered name; and what the loaders throw
+ */
+export async function loadDataset(nameOrPath: string, options: LoadOptions = {}): Promise<Dataset> {
+  const entry = DATASETS.find(({ name }) => name === nameOrPath);
+  if (entry !== undefined) return entry.load(options);
+  const found = await stat(nameOrPath).catch(() => undefined);
+  if (found === undefined) throw unknownDataset(nameOrPath);
+  throw unknownDataset(nameOrPath);
+}
+
+function unknownDataset(name: string): SomaError {
+  const names = DATASETS.map((entry) => entry.name);
+  const nearest = nearestName(name, names);
+  return new SomaError({
+    code: "DATASET_UNKNOWN",
+    kind: "notFound",
+    what: `there is no dataset and no file or folder "${name}"`,
+    next:
+      nearest === undefined
+        ? `registered are ${names.join(", ")}; or give the path of a manifest or folder`
+        : `did you mean ${nearest}?`,
+  });
+}

@@ -1,0 +1,97 @@
+/**
+ * Which split a group belongs to: decided by the group's own hash, so that adding or removing other data
+ * never moves it, and all rows of a group stay together. A manifest's own split column wins over this.
+ */
+import { taggedHash, u32 } from "../tokenizers/hash.ts";
+import { SPLITS, type Dataset, type Example, type Split } from "./dataset.ts";
+import { SomaError } from "../base/errors.ts";
+import { nearestName } from "../base/nearest.ts";
+
+/** Fractions of the hash space, in this order: test, validation, and train is the rest. */
+export const TEST_FRACTION = 0.2;
+export const VALIDATION_FRACTION = 0.05;
+
+/**
+ * The split of `group`: H("split", salt, group) read as a fraction of the hash space; the first fifth is
+ * test, the next twentieth validation, the rest train.
+ * @param datasetSalt the dataset's name, so that one name in two datasets is drawn independently
+ */
+export function splitOf(datasetSalt: string, group: string): Split {
+  const salt = new TextEncoder().encode(datasetSalt);
+  const hash = taggedHash("split", u32(salt.length), salt, new TextEncoder().encode(group));
+  const fraction = new DataView(hash.buffer, hash.byteOffset).getUint32(0, true) / 2 ** 32;
+  if (fraction < TEST_FRACTION) return "test";
+  if (fraction < TEST_FRACTION + VALIDATION_FRACTION) return "validation";
+  return "train";
+}
+
+/** `splitOf` that hashes each group once: datasets have many rows of one group. */
+export function splitter(datasetSalt: string): (group: string) => Split {
+  const known = new Map<string, Split>();
+  return (group) => {
+    let split = known.get(group);
+    if (split === undefined) {
+      split = splitOf(datasetSalt, group);
+      known.set(group, split);
+    }
+    return split;
+  };
+}
+
+/** Other names people give to the three splits. */
+const SPLIT_ALIASES: Readonly<Record<string, Split>> = {
+  training: "train",
+  val: "validation",
+  valid: "validation",
+  dev: "validation",
+  eval: "validation",
+  testing: "test",
+};
+
+/** The split a name means ("train", "val", "dev" …), or undefined. */
+export function parseSplit(name: string): Split | undefined {
+  const lower = name.trim().toLowerCase();
+  return SPLITS.find((split) => split === lower) ?? SPLIT_ALIASES[lower];
+}
+
+/** The split a user named. @throws SomaError SPLIT_UNKNOWN (usage) naming the nearest one */
+export function requireSplitName(name: string): Split {
+  const split = parseSplit(name);
+  if (split !== undefined) return split;
+  const nearest = nearestName(name, SPLITS) ?? SPLITS.join(", ");
+  throw new SomaError({
+    code: "SPLIT_UNKNOWN",
+    kind: "usage",
+    what: `there is no split "${name}"`,
+    next: `did you mean ${nearest}?`,
+  });
+}
+
+/** The examples of one split. @throws SomaError SPLIT_EMPTY (usage) if there are none */
+export function requireSplit(dataset: Dataset, split: Split): readonly Example[] {
+  const examples = dataset.examples.filter((example) => example.split === split);
+  if (examples.length > 0) return examples;
+  const filled = SPLITS.filter((name) =>
+    dataset.examples.some((example) => example.split === name),
+  );
+  throw new SomaError({
+    code: "SPLIT_EMPTY",
+    kind: "usage",
+    what: `dataset ${dataset.name} has no ${split} examples (it has ${filled.length === 0 ? "none at all" : filled.join(" and ")})`,
+    next: `add rows with split "${split}", or leave the split column out: groups are then divided by their hash`,
+  });
+}
+
+/** The labels of a dataset that a probe can learn. @throws SomaError ONE_CLASS (usage) if fewer than two */
+export function requireClasses(dataset: Dataset): readonly string[] {
+  if (dataset.labels.length >= 2) return dataset.labels;
+  throw new SomaError({
+    code: "ONE_CLASS",
+    kind: "usage",
+    what:
+      dataset.labels.length === 0
+        ? `dataset ${dataset.name} has no labels`
+        : `dataset ${dataset.name} has one class only ("${dataset.labels[0] ?? ""}")`,
+    next: "give at least two different values in the label column, or ask only for retrieval",
+  });
+}
