@@ -4,12 +4,12 @@
  * Without skin-tone variants and without the component group (tones, hair styles).
  * No cache: the join of all packages takes about half a second (bench/RESULTS.md).
  */
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, readFileSync, readdirSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { SomaError } from "../base/errors.ts";
-import type { Dataset, Example, LoadOptions } from "./dataset.ts";
-import { datasetDigest, labelsOf, withImageHashes } from "./digest.ts";
+import type { Dataset, Example } from "./dataset.ts";
+import { contentHash, datasetDigest, labelsOf } from "./digest.ts";
 import { packageFolder } from "./packages.ts";
 import { splitter } from "./split.ts";
 
@@ -32,7 +32,7 @@ interface EmojibaseRow {
   readonly tags?: readonly string[];
 }
 
-export async function loadEmoji(options: LoadOptions): Promise<Dataset> {
+export async function loadEmoji(): Promise<Dataset> {
   const base = packageFolder("emojibase-data");
   const groupNames = await readGroupNames(base);
   const locales = localesOf(base);
@@ -61,12 +61,9 @@ export async function loadEmoji(options: LoadOptions): Promise<Dataset> {
     const shared = { group, split: split(group), label };
     for (const { variant, path } of files) {
       if (path === undefined) continue;
-      examples.push({
-        id: `${group}/${variant}`,
-        ...shared,
-        image: { kind: "file", path },
-        variant,
-      });
+      // Read synchronously: thousands of small files, and a promise each would cost more than the reading.
+      const image = { kind: "file", path, sha256: contentHash(readFileSync(path)) } as const;
+      examples.push({ id: `${group}/${variant}`, ...shared, image, variant });
     }
     for (const locale of locales) {
       const row = names.get(locale)?.get(group);
@@ -78,16 +75,15 @@ export async function loadEmoji(options: LoadOptions): Promise<Dataset> {
       examples.push({ id: `${group}/${variant}`, ...shared, text: withTags, variant });
     }
   }
-  const hashed = await withImageHashes(examples, options.progress);
   return {
     name: "emoji",
     description:
       "emoji concepts, each with three independent drawings and its name and tags in 28 languages",
     licence:
       "names MIT (emojibase-data); drawings CC-BY-4.0 (Twemoji), CC-BY-SA-4.0 (OpenMoji), MIT (Fluent Emoji); see CREDITS.md",
-    examples: hashed,
-    labels: labelsOf(hashed),
-    digest: await datasetDigest(hashed),
+    examples,
+    labels: labelsOf(examples),
+    digest: await datasetDigest(examples),
     trusted: true,
   };
 }

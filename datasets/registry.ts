@@ -6,7 +6,7 @@ import type { Dataset, DatasetEntry, LoadOptions } from "./dataset.ts";
 
 /* prettier-ignore */
 export const DATASETS: readonly DatasetEntry[] = [
-  { name: "emoji", summary: "1,852 emoji × 3 drawings × names in 28 languages; 9 groups", load: async (o) => (await import("./emoji.ts")).loadEmoji(o) },
+  { name: "emoji", summary: "1,852 emoji × 3 drawings × names in 28 languages; 9 groups", load: async () => (await import("./emoji.ts")).loadEmoji() },
 ];
 
 /**
