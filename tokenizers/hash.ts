@@ -3,6 +3,7 @@
  * Source: protocol part 1. The one door for @noble/hashes: pure, synchronous, equal on every machine.
  */
 import { sha256 as nobleSha256 } from "@noble/hashes/sha2.js";
+import { assert } from "../base/errors.ts";
 
 /** SHA-256 of bytes: 32 bytes. */
 export function sha256(bytes: Uint8Array): Uint8Array {
@@ -17,8 +18,10 @@ export function taggedHash(tag: string, ...parts: readonly Uint8Array[]): Uint8A
   return hash.digest();
 }
 
-/** A 32-bit number as 4 little-endian bytes. */
+/** An integer 0 … 2^32 − 1 as 4 little-endian bytes. */
 export function u32(value: number): Uint8Array {
+  // setUint32 would wrap silently, and two indices would share one hash.
+  assert(Number.isInteger(value) && value >= 0 && value < 2 ** 32, `${value} is not a u32`);
   const bytes = new Uint8Array(4);
   new DataView(bytes.buffer).setUint32(0, value, true);
   return bytes;

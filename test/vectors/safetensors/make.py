@@ -1,0 +1,31 @@
+"""Writes the two files beside it with Python's safetensors: pip install safetensors==0.8.0 numpy, then run it."""
+
+from pathlib import Path
+
+import numpy as np
+from safetensors import serialize
+from safetensors.numpy import save
+
+here = Path(__file__).parent
+singles = {
+    "b.weight": np.arange(6, dtype=np.float32).reshape(2, 3) / 4,
+    "a": np.array([1.5], np.float32),
+    "é.bias": np.zeros((0, 4), np.float32),
+    "scalar": np.array(2.25, np.float32),
+    "10": np.array([-0.0, np.inf], np.float32),
+    "\U0001f600": np.array([3.0], np.float32),  # beyond U+FFFF: Rust sorts it after "\ufffd", JavaScript before
+    "\ufffd": np.array([4.0], np.float32),
+}
+(here / "float32.safetensors").write_bytes(save(singles, metadata={"format": "soma"}))
+
+halves = np.array([1, -2.5, 6.1e-5, 5.96e-8, 65504, -np.inf], np.float16)
+# bfloat16 is the upper half of a float32.
+brains = np.array([1, -2.5, 3.140625, 1e38], np.float32).view(np.uint32) >> 16
+(here / "halves.safetensors").write_bytes(
+    serialize(
+        {
+            "half": {"dtype": "float16", "shape": [2, 3], "data": halves.tobytes()},
+            "brain": {"dtype": "bfloat16", "shape": [4], "data": brains.astype(np.uint16).tobytes()},
+        }
+    )
+)
