@@ -15,12 +15,14 @@ export const SPLITS: readonly Split[] = ["train", "validation", "test"];
 export type ImageSource =
   | { readonly kind: "file"; readonly path: string; readonly sha256?: string }
   | { readonly kind: "bytes"; readonly bytes: Uint8Array; readonly sha256?: string }
-  /** Pixels that need no decoding: Uint8Array [height × width × 3]. */
+  /** Pixels that need no decoding: Uint8Array [height × width × 3]. May be made anew at each access. */
   | {
       readonly kind: "pixels";
       readonly width: number;
       readonly height: number;
       readonly pixels: Uint8Array;
+      /** Hash of what the pixels are made from, where that is smaller than the pixels. */
+      readonly sha256?: string;
     };
 
 export interface Example {

@@ -25,6 +25,7 @@ export async function imageHash(source: ImageSource): Promise<string> {
     case "bytes":
       return source.sha256 ?? contentHash(source.bytes);
     case "pixels": {
+      if (source.sha256 !== undefined) return source.sha256;
       const hash = createHash("sha256").update(`pixels ${source.width}x${source.height}\n`);
       return hash.update(source.pixels).digest("hex");
     }

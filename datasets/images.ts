@@ -7,21 +7,24 @@ import { SomaError, assert, present, type Failure } from "../base/errors.ts";
 import { cacheDirectory } from "../base/files.ts";
 import { SILENT, type Progress } from "../base/progress.ts";
 import { say } from "../base/terminal.ts";
-import { DECODER_VERSION, encodePng } from "../tokenizers/image/decode.ts";
+import { resizeImage } from "../tokenizers/image/decode.ts";
 import type { Image } from "../tokenizers/tokenizer.ts";
+import { imageGrid, PATCH_SIDE } from "../tokenizers/units.ts";
 import type { Dataset, Example, ImageSource } from "./dataset.ts";
 import { decodeAll, defaultWorkerCount } from "./decode-pool.ts";
 import type { DecodeJob } from "./decode-job.ts";
-import { contentHash, imageHash } from "./digest.ts";
+import { imageHash } from "./digest.ts";
+import { packageVersion } from "./packages.ts";
 import { readCachedPictures, writeCachedPictures, type DecodedPicture } from "./image-cache.ts";
 
+/** Raise this when `decodeImage` changes what it makes of the same bytes; a new sharp has a new folder by itself. */
+const CACHE_VERSION = 1;
 /** The cache is written in segments of about this many bytes, so that an interrupted first load keeps most of its work. */
 const SEGMENT_BYTES = 64 << 20;
 /** Pictures are held in memory: more than this is refused instead of swapping the machine to a halt. */
 export const STORE_BYTES_MAX = 4 * 2 ** 30;
 /** Corrupt pictures named in an error. */
 const NAMED_MAX = 5;
-const PATCH = 16;
 
 export interface LoadImagesOptions {
   /** Patches of the grid at most: 16 makes a square picture 64×64, 196 is the network's bound. */
@@ -103,21 +106,21 @@ export async function loadImages(
   let sizeBytes = 0;
   for (const { id, image } of examples) {
     if (image === undefined) continue;
-    if (image.kind === "pixels" && fitsGrid(image, maxPatches)) {
-      images.set(id, new PixelImage(image)); // pixels that need no scaling go as they are
-      sizeBytes += image.width * image.height * 3;
+    if (image.kind === "pixels") {
+      const scaled = await scalePixels(image, maxPatches);
+      images.set(id, scaled);
+      sizeBytes += scaled.width * scaled.height * 3;
       continue;
     }
-    const encoded = image.kind === "pixels" ? await asPng(image) : image;
-    const hash = await imageHash(encoded);
+    const hash = await imageHash(image);
     hashOf.set(id, hash);
-    sources.set(hash, encoded);
+    sources.set(hash, image);
   }
 
   const folder = join(
     cacheDirectory(),
     "images",
-    `v${DECODER_VERSION}-${maxPatches}${dataset.trusted ? "-trusted" : ""}`,
+    `v${CACHE_VERSION}-sharp-${packageVersion("sharp")}-${maxPatches}${dataset.trusted ? "-trusted" : ""}`,
   );
   const decoded = await readCachedPictures(folder, new Set(sources.keys()));
   const missing = [...sources].filter(([hash]) => !decoded.has(hash));
@@ -196,6 +199,18 @@ async function decodeInto(
   return failures;
 }
 
+/** Pixels on their grid: as they are where they have its size, else scaled as a picture of that size would be. */
+async function scalePixels(
+  source: Extract<ImageSource, { kind: "pixels" }>,
+  maxPatches: number,
+): Promise<StoredImage> {
+  const { columns, rows } = imageGrid(source.width, source.height, maxPatches);
+  const size = { width: columns * PATCH_SIDE, height: rows * PATCH_SIDE };
+  if (size.width === source.width && size.height === source.height) return new PixelImage(source);
+  const scaled = await resizeImage(source, size);
+  return { ...scaled, sourceWidth: source.width, sourceHeight: source.height };
+}
+
 /** A pixel source as an image. Its pixels may be made on demand, so they are read only when asked for. */
 class PixelImage implements StoredImage {
   private readonly source: Extract<ImageSource, { kind: "pixels" }>;
@@ -223,24 +238,6 @@ class PixelImage implements StoredImage {
   get pixels(): Uint8Array {
     return this.source.pixels;
   }
-}
-
-/** Whether pixels already have the size the protocol's grid rule would scale them to. */
-function fitsGrid(
-  { width, height }: { readonly width: number; readonly height: number },
-  maxPatches: number,
-): boolean {
-  if (width < PATCH || height < PATCH) return false;
-  if (width % PATCH !== 0 || height % PATCH !== 0) return false;
-  return (width / PATCH) * (height / PATCH) <= maxPatches;
-}
-
-/** Pixels as a picture file, so that they are scaled exactly as any file would be. */
-async function asPng(
-  source: Extract<ImageSource, { kind: "pixels" }>,
-): Promise<Extract<ImageSource, { kind: "bytes" }>> {
-  const bytes = await encodePng(source);
-  return { kind: "bytes", bytes, sha256: contentHash(bytes) };
 }
 
 function describeSource(source: ImageSource): string {

@@ -1,5 +1,5 @@
 /** Data sets that come as npm packages: pinned in the lockfile, so their bytes are the same everywhere. */
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { SomaError } from "../base/errors.ts";
@@ -19,4 +19,10 @@ export function packageFolder(name: string): string {
     what: `the data package ${name} is not installed`,
     next: "run `npm ci` in the clone",
   });
+}
+
+/** The installed version of a package. @throws SomaError PACKAGE_MISSING (notFound) */
+export function packageVersion(name: string): string {
+  const path = join(packageFolder(name), "package.json");
+  return (JSON.parse(readFileSync(path, "utf8")) as { version: string }).version;
 }

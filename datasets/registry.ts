@@ -7,6 +7,10 @@ import type { Dataset, DatasetEntry, LoadOptions } from "./dataset.ts";
 /* prettier-ignore */
 export const DATASETS: readonly DatasetEntry[] = [
   { name: "emoji", summary: "1,852 emoji × 3 drawings × names in 28 languages; 9 groups", load: async () => (await import("./emoji.ts")).loadEmoji() },
+  { name: "mnist", summary: "70,000 handwritten digits; 10 classes", load: async () => (await import("./mnist.ts")).loadMnist() },
+  { name: "wordnet", summary: "noun synsets: gloss, lemma, synonyms, example; 26 classes", load: async () => (await import("./wordnet.ts")).loadWordnet() },
+  { name: "brown", summary: "passages of 500 documents of English; 15 genres", load: async () => (await import("./brown.ts")).loadBrown() },
+  { name: "synthetic", summary: "generated coloured shapes with captions, for tests; 8 shapes", load: async () => (await import("./synthetic.ts")).makeSynthetic() },
 ];
 
 /**

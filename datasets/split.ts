@@ -12,14 +12,22 @@ export const TEST_FRACTION = 0.2;
 export const VALIDATION_FRACTION = 0.05;
 
 /**
- * The split of `group`: H("split", salt, group) read as a fraction of the hash space; the first fifth is
- * test, the next twentieth validation, the rest train.
+ * Where in the hash space a group falls: H("split", salt, group) as a fraction, 0 ≤ x < 1.
  * @param datasetSalt the dataset's name, so that one name in two datasets is drawn independently
  */
-export function splitOf(datasetSalt: string, group: string): Split {
+export function splitFraction(datasetSalt: string, group: string): number {
   const salt = new TextEncoder().encode(datasetSalt);
   const hash = taggedHash("split", u32(salt.length), salt, new TextEncoder().encode(group));
-  const fraction = new DataView(hash.buffer, hash.byteOffset).getUint32(0, true) / 2 ** 32;
+  return new DataView(hash.buffer, hash.byteOffset).getUint32(0, true) / 2 ** 32;
+}
+
+/** The split of `group`: the first fifth of the hash space is test, the next twentieth validation, the rest train. */
+export function splitOf(datasetSalt: string, group: string): Split {
+  return splitAt(splitFraction(datasetSalt, group));
+}
+
+/** The split at a fraction of the hash space. */
+export function splitAt(fraction: number): Split {
   if (fraction < TEST_FRACTION) return "test";
   if (fraction < TEST_FRACTION + VALIDATION_FRACTION) return "validation";
   return "train";
