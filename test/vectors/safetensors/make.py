@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import numpy as np
-from safetensors import serialize
+from safetensors import TensorSpec, serialize
 from safetensors.numpy import save
 
 here = Path(__file__).parent
@@ -21,11 +21,12 @@ singles = {
 halves = np.array([1, -2.5, 6.1e-5, 5.96e-8, 65504, -np.inf], np.float16)
 # bfloat16 is the upper half of a float32.
 brains = np.array([1, -2.5, 3.140625, 1e38], np.float32).view(np.uint32) >> 16
-(here / "halves.safetensors").write_bytes(
-    serialize(
-        {
-            "half": {"dtype": "float16", "shape": [2, 3], "data": halves.tobytes()},
-            "brain": {"dtype": "bfloat16", "shape": [4], "data": brains.astype(np.uint16).tobytes()},
-        }
-    )
-)
+brains = brains.astype(np.uint16)
+
+
+def spec(dtype: str, values: np.ndarray) -> TensorSpec:
+    return TensorSpec(dtype=dtype, shape=list(values.shape), data_ptr=values.ctypes.data, data_len=values.nbytes)
+
+
+tensors = {"half": spec("float16", halves.reshape(2, 3)), "brain": spec("bfloat16", brains)}
+(here / "halves.safetensors").write_bytes(serialize(tensors))
