@@ -67,6 +67,7 @@ export function plainSentence(tagged: string): string {
   for (const item of tagged.trim().split(/\s+/)) {
     const word = item.slice(0, item.lastIndexOf("/"));
     const closes = /^([.,;:?!)\]]|'')$/.test(word);
+    if (word === "." && text.endsWith(".")) continue; // "Jr." ends the sentence with its own full stop
     text += (open || closes ? "" : " ") + (word === "``" || word === "''" ? '"' : word);
     open = /^([([]|``)$/.test(word);
   }

@@ -46,6 +46,37 @@ export function splitter(datasetSalt: string): (group: string) => Split {
   };
 }
 
+/**
+ * For groups that must not be parted: each key → the smallest key that it is connected to through shared
+ * things (two keys with one `shared` are connected, and so on along the chain). Split by that one's hash.
+ * @param links one for each thing that a key has
+ */
+export function joinedKeys(
+  links: Iterable<{ readonly key: string; readonly shared: string }>,
+): Map<string, string> {
+  const parents = new Map<string, string>();
+  const rootOf = (key: string): string => {
+    let root = key;
+    for (let up = parents.get(root); up !== undefined && up !== root; up = parents.get(root)) {
+      root = up;
+    }
+    return root;
+  };
+  const owners = new Map<string, string>();
+  for (const { key, shared } of links) {
+    if (!parents.has(key)) parents.set(key, key);
+    const owner = owners.get(shared);
+    if (owner === undefined) {
+      owners.set(shared, key);
+      continue;
+    }
+    const [a, b] = [rootOf(owner), rootOf(key)];
+    if (a < b) parents.set(b, a);
+    else parents.set(a, b);
+  }
+  return new Map([...parents.keys()].map((key) => [key, rootOf(key)]));
+}
+
 /** Other names people give to the three splits. */
 const SPLIT_ALIASES: Readonly<Record<string, Split>> = {
   training: "train",
