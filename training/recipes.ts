@@ -1,0 +1,109 @@
+/**
+ * Recipes: named overrides of the defaults, each a whole experiment that one command runs.
+ * `soma train RECIPE --print-config` shows what comes out.
+ */
+import { SomaError } from "../base/errors.ts";
+import { nearestName } from "../base/nearest.ts";
+import type { ConfigLayer } from "./config.ts";
+
+export interface Recipe {
+  readonly name: string;
+  readonly summary: string;
+  readonly config: ConfigLayer;
+}
+
+const IMAGE_TOWER = {
+  channels: [32, 64, 128],
+  width: 128,
+  layers: 1,
+  heads: 4,
+  anchors: 4,
+  maxPatches: 16,
+};
+
+const TEXT_TOWER = { vocabularySize: 8192, width: 128, layers: 2, heads: 4, maxTokens: 64 };
+
+const MATRYOSHKA = [16, 32, 64, 128, 256];
+
+export const RECIPES: readonly Recipe[] = [
+  {
+    name: "emoji-image",
+    summary: "pictures of one concept drawn by different hands land together",
+    config: {
+      dataset: "emoji",
+      seconds: 150,
+      encoder: {
+        architecture: "transformer",
+        dimension: 256,
+        matryoshka: MATRYOSHKA,
+        image: IMAGE_TOWER,
+      },
+      objectives: { contrastive: { weight: 1 } },
+    },
+  },
+  {
+    name: "emoji-image-text",
+    summary: "pictures and their names in one space: search by words, zero-shot classes",
+    config: {
+      dataset: "emoji",
+      seconds: 150,
+      encoder: {
+        architecture: "transformer",
+        dimension: 256,
+        matryoshka: MATRYOSHKA,
+        image: IMAGE_TOWER,
+        text: TEXT_TOWER,
+      },
+      objectives: { pairing: { weight: 1 } },
+    },
+  },
+  {
+    name: "wordnet-text",
+    summary: "a word and its definition land together",
+    config: {
+      dataset: "wordnet",
+      seconds: 150,
+      encoder: {
+        architecture: "transformer",
+        dimension: 256,
+        matryoshka: MATRYOSHKA,
+        text: TEXT_TOWER,
+      },
+      objectives: { contrastive: { weight: 1 } },
+    },
+  },
+  {
+    name: "tiny",
+    summary:
+      "made-up pictures, a toy encoder, seconds on one core: for tests, docs and a first look",
+    config: {
+      dataset: "synthetic",
+      steps: 60,
+      batchSize: 32,
+      encoder: {
+        architecture: "transformer",
+        dimension: 32,
+        matryoshka: [8, 16, 32],
+        image: { channels: [8, 16], width: 32, layers: 1, heads: 2, anchors: 2, maxPatches: 16 },
+      },
+      objectives: { contrastive: { weight: 1 } },
+      validation: { everySeconds: 0, everySteps: 20, groups: 64 },
+      collapse: { everySteps: 20, examples: 32 },
+      logEverySteps: 5,
+    },
+  },
+];
+
+/** @throws SomaError RECIPE_UNKNOWN (notFound) naming the nearest */
+export function findRecipe(name: string): Recipe {
+  const recipe = RECIPES.find((entry) => entry.name === name);
+  if (recipe !== undefined) return recipe;
+  const names = RECIPES.map((entry) => entry.name);
+  const nearest = nearestName(name, names);
+  throw new SomaError({
+    code: "RECIPE_UNKNOWN",
+    kind: "notFound",
+    what: `there is no recipe "${name}"`,
+    next: nearest === undefined ? `there are ${names.join(", ")}` : `did you mean ${nearest}?`,
+  });
+}
