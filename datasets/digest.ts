@@ -5,7 +5,7 @@
  */
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
-import { assert, present } from "../base/errors.ts";
+import { assert, present, SomaError } from "../base/errors.ts";
 import { SILENT, type Progress } from "../base/progress.ts";
 import type { Example, ImageSource } from "./dataset.ts";
 
@@ -55,13 +55,27 @@ export async function withImageHashes(
         source !== undefined && source.kind !== "pixels",
         "chosen because it has bytes to hash",
       );
-      const sha256 = await imageHash(source);
+      const sha256 = await imageHash(source).catch((cause: unknown) => {
+        throw unreadable(example.id, source, cause);
+      });
       result[index] = { ...example, image: { ...source, sha256 } };
       progress.update({ done: ++done, total: unhashed.length });
     }
   };
   await Promise.all(Array.from({ length: READS_AT_ONCE }, work));
   return result;
+}
+
+function unreadable(id: string, source: ImageSource, cause: unknown): SomaError {
+  return new SomaError(
+    {
+      code: "IMAGE_UNREADABLE",
+      kind: "failure",
+      what: `cannot read the picture of example "${id}"${source.kind === "file" ? ` (${source.path})` : ""}`,
+      next: "check that the file may be read",
+    },
+    { cause },
+  );
 }
 
 /** The distinct labels of examples, ascending by code unit (no locale). */

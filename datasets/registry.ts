@@ -1,5 +1,6 @@
 /** Name → dataset, one line each. A module is loaded only when its dataset is asked for. */
-import { stat } from "node:fs/promises";
+import { readdir, stat } from "node:fs/promises";
+import { join } from "node:path";
 import { SomaError } from "../base/errors.ts";
 import { nearestName } from "../base/nearest.ts";
 import type { Dataset, DatasetEntry, LoadOptions } from "./dataset.ts";
@@ -23,7 +24,23 @@ export async function loadDataset(nameOrPath: string, options: LoadOptions = {})
   if (entry !== undefined) return entry.load(options);
   const found = await stat(nameOrPath).catch(() => undefined);
   if (found === undefined) throw unknownDataset(nameOrPath);
-  throw unknownDataset(nameOrPath);
+  if (!found.isDirectory())
+    return (await import("./manifest.ts")).loadManifest(nameOrPath, options);
+  return loadFolder(nameOrPath, options);
+}
+
+/** A folder is what the files in it say: a saved Hugging Face set, a manifest with its pictures, or pictures alone. */
+async function loadFolder(folder: string, options: LoadOptions): Promise<Dataset> {
+  const names = await readdir(folder);
+  if (names.includes("dataset_dict.json") || names.includes("state.json")) {
+    return (await import("./huggingface.ts")).loadSavedDataset(folder, options);
+  }
+  const { MANIFEST_EXTENSIONS, loadManifest } = await import("./manifest.ts");
+  const manifest = MANIFEST_EXTENSIONS.map((extension) => `manifest${extension}`).find((name) =>
+    names.includes(name),
+  );
+  if (manifest !== undefined) return loadManifest(join(folder, manifest), options);
+  return (await import("./folders.ts")).loadImageFolder(folder, options);
 }
 
 function unknownDataset(name: string): SomaError {
