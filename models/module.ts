@@ -38,9 +38,9 @@ export class Scope {
     assert(!this.all.has(full), `parameter ${full} is made twice`);
     const size = shape.reduce((product, n) => product * n, 1);
     // tfjs keeps one global table of names: a unique internal name lets two models live side by side.
-    const variable = tf.variable(
-      tf.tensor(fill(size, initial, this.rng), [...shape], "float32"),
-      true,
+    // The variable shares its first tensor's memory; tidy drops the second name for it.
+    const variable = tf.tidy(() =>
+      tf.variable(tf.tensor(fill(size, initial, this.rng), [...shape], "float32"), true),
     );
     this.all.set(full, variable);
     return variable;

@@ -233,7 +233,7 @@ function repeatedKey(text: string): string | undefined {
   const open: { keys: Set<string> | undefined; expectsKey: boolean }[] = [];
   for (let i = 0; i < text.length; i++) {
     const top = open.at(-1);
-    switch (text[i]) {
+    switch (text.charAt(i)) {
       case "{":
         open.push({ keys: new Set(), expectsKey: true });
         break;
@@ -257,6 +257,7 @@ function repeatedKey(text: string): string | undefined {
         top.expectsKey = false;
         break;
       }
+      default: // space, ":", and the characters of numbers and words
     }
   }
   return undefined;
