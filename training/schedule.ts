@@ -9,12 +9,12 @@ export interface Schedule {
   /** Share of the training spent on warming up, 0 … 1. */
   readonly warmupFraction: number;
   /** What is left of the peak at the end, as a share of it: 0 = cosine to zero. */
-  readonly floor: number;
+  readonly learningRateFloor: number;
 }
 
 /** The learning rate at `progress`. @param progress 0 (start) … 1 (end); values outside are clamped */
 export function learningRateAt(progress: number, schedule: Schedule): number {
-  const { learningRate, warmupFraction, floor } = schedule;
+  const { learningRate, warmupFraction, learningRateFloor: floor } = schedule;
   const t = Math.min(1, Math.max(0, progress));
   if (t < warmupFraction) return learningRate * (t / warmupFraction);
   const span = 1 - warmupFraction;

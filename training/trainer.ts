@@ -1,0 +1,135 @@
+/**
+ * The training loop, top to bottom: batch → gradients → clip → schedule → AdamW → average → log → validate →
+ * checkpoint. Everything random is a function of (seed, step), so that a resumed run is the same run.
+ */
+import { setImmediate } from "node:timers/promises";
+import { assert } from "../base/errors.ts";
+import type { FolderWriteOptions } from "../base/folders.ts";
+import { SILENT, type Progress } from "../base/progress.ts";
+import { tf } from "../models/backend.ts";
+import { Budget } from "./budget.ts";
+import type { ValidationScores } from "./evaluate.ts";
+import type { Experiment } from "./experiment.ts";
+import { assertFinite, computeGradients } from "./gradients.ts";
+import { Keeper } from "./keeper.ts";
+import { AdamW, clipScale, WeightAverage } from "./optimizer.ts";
+import type { RunFolder } from "./run-folder.ts";
+import { learningRateAt } from "./schedule.ts";
+import type { TrainState } from "./state.ts";
+
+export interface TrainOptions {
+  /** Where a saved run goes on; `run` was reopened at its step. */
+  readonly resume?: TrainState;
+  /** Aborted: the loop saves and throws the signal's reason. */
+  readonly signal?: AbortSignal;
+  readonly progress?: Progress;
+  readonly warn?: (sentence: string) => void;
+  /** Train on the first N batches over and over: a sound objective drives their loss to its floor. */
+  readonly overfitBatches?: number;
+  /** How checkpoints reach the disk; given by tests to fail where a disk would. */
+  readonly write?: FolderWriteOptions;
+}
+
+export interface TrainResult {
+  /** Updates of the weights, earlier sessions included. */
+  readonly steps: number;
+  /** Wall time of the loop, earlier sessions included, start-up not. */
+  readonly seconds: number;
+  /** Sequences embedded per second of this session. */
+  readonly examplesPerSecond: number;
+  /** Of the last step; NaN if this session made none. */
+  readonly loss: number;
+  /** Undefined if there is nothing to validate on. */
+  readonly validation: ValidationScores | undefined;
+  readonly best: { readonly step: number; readonly score: number } | undefined;
+}
+
+/**
+ * Train until the budget is spent. The experiment stays the caller's to dispose.
+ * @throws SomaError NOT_FINITE (failure), DISK_FULL (resources), or the signal's reason. In each case the
+ *   checkpoints that were saved before stand whole.
+ */
+export async function train(
+  experiment: Experiment,
+  run: RunFolder,
+  options: TrainOptions = {},
+): Promise<TrainResult> {
+  const { config, encoder, objective, parameters } = experiment;
+  const { resume, signal, progress = SILENT, warn = () => undefined, write = {} } = options;
+  const counters = resume?.counters;
+  const optimizer = new AdamW(parameters, config);
+  if (resume !== undefined) optimizer.restore(resume.adam);
+  const average =
+    config.ema === 0
+      ? undefined
+      : new WeightAverage(config.ema, resume?.average ?? optimizer.weights, counters?.step);
+  const keeper = new Keeper({ experiment, run, optimizer, average, counters, warn, write });
+  const budget = new Budget(config, counters?.elapsedS ?? 0);
+
+  let step = counters?.step ?? 0; // updates done
+  let exampleCount = 0;
+  let loss = Number.NaN;
+  budget.planValidation(keeper.rehearse(step));
+  budget.start();
+  while (!budget.isSpent(step)) {
+    const tensorCount = tf.memory().numTensors;
+    const batches = Array.from({ length: config.accumulate }, (_, i) => {
+      const batch = step * config.accumulate + i;
+      return objective.prepare(batch % (options.overfitBatches ?? Number.MAX_SAFE_INTEGER));
+    });
+    const gradients = computeGradients(batches, encoder, parameters);
+    assertFinite(gradients, step);
+    const rate = learningRateAt(budget.progress(step), config);
+    const gradientScale = clipScale(gradients.norm, config.clipNorm);
+    optimizer.update(gradients.arrays, { learningRate: rate, gradientScale });
+    average?.update(optimizer.weights);
+    const leaked = tf.memory().numTensors - tensorCount;
+    // The first step may build constants that stay.
+    assert(leaked === 0 || exampleCount === 0, `step ${step + 1} leaks ${leaked} tensors`);
+
+    step++;
+    loss = gradients.loss;
+    exampleCount += batches.reduce((sum, batch) => sum + batch.exampleCount, 0);
+    if (step % config.logEverySteps === 0 || step === 1) {
+      run.log({
+        kind: "train",
+        step,
+        seconds: budget.elapsedS,
+        loss,
+        ...prefixed(gradients.parts),
+        learningRate: rate,
+        gradientNorm: gradients.norm,
+        examplesPerSecond: exampleCount / budget.sessionS,
+      });
+    }
+    progress.update({ ...budget.shown(step), count: step, note: `loss ${loss.toFixed(3)}` });
+
+    const now = { step, seconds: budget.elapsedS };
+    if (config.collapse.everySteps > 0 && step % config.collapse.everySteps === 0)
+      keeper.watch(now);
+    if (budget.validationIsDue(step)) await budget.timeValidation(() => keeper.validate(now));
+    if (budget.checkpointIsDue()) await budget.timeSave(() => keeper.save(now));
+    await setImmediate(); // Signals are delivered between steps.
+    if (signal?.aborted === true) {
+      await keeper.save({ step, seconds: budget.elapsedS });
+      throw signal.reason;
+    }
+  }
+  await keeper.validate({ step, seconds: budget.elapsedS });
+  await keeper.save({ step, seconds: budget.elapsedS });
+  const seconds = budget.elapsedS;
+  progress.finish();
+  return {
+    steps: step,
+    seconds,
+    examplesPerSecond: exampleCount / budget.sessionS,
+    loss,
+    validation: keeper.scores,
+    best: keeper.best,
+  };
+}
+
+/** Parts of the loss under names of their own: "loss/contrastive". */
+function prefixed(parts: Readonly<Record<string, number>>): Record<string, number> {
+  return Object.fromEntries(Object.entries(parts).map(([name, value]) => [`loss/${name}`, value]));
+}
