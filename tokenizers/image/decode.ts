@@ -101,6 +101,11 @@ async function renderSvg(bytes: Uint8Array, maxPatches: number): Promise<Decoded
   return { ...image, sourceWidth, sourceHeight };
 }
 
+/** Versions of the library behind this door, for `soma doctor`. */
+export function imageLibrary(): string {
+  return `sharp ${sharp.versions.sharp ?? "unknown"}, libvips ${sharp.versions.vips}`;
+}
+
 /** PNG bytes of a picture: lossless, 8-bit RGB. */
 export async function encodePng(image: Image): Promise<Uint8Array> {
   return new Uint8Array(await fromPixels(image).png({ compressionLevel: 9 }).toBuffer());
