@@ -1,8 +1,10 @@
 /** Weights between an encoder and a checkpoint folder. Shapes and names are checked against the architecture. */
+import { readFile } from "node:fs/promises";
 import { SomaError } from "../base/errors.ts";
 import { nearestName } from "../base/nearest.ts";
 import type { FolderWriteOptions } from "../base/folders.ts";
 import { seededRng } from "../tokenizers/random.ts";
+import { checkTextModel, textModelPath } from "../tokenizers/text/model-file.ts";
 import { tf, type Variable } from "./backend.ts";
 import type { ModelCard } from "./card.ts";
 import {
@@ -39,9 +41,9 @@ export async function saveCheckpoint(
   const tensors = "encoder" in source ? await readWeights(source.encoder) : source.tensors;
   const content = { config, tensors, card: source.card };
   if (config.text === undefined) return writeCheckpoint(directory, content, options);
-  // Loaded here because an encoder of pictures alone needs none of it.
-  const { readTextModel } = await import("../tokenizers/text/sentencepiece.ts");
-  return writeCheckpoint(directory, { ...content, tokenizerModel: await readTextModel() }, options);
+  const path = textModelPath();
+  checkTextModel(path);
+  return writeCheckpoint(directory, { ...content, tokenizerModel: await readFile(path) }, options);
 }
 
 /**

@@ -6,6 +6,7 @@ import { setImmediate } from "node:timers/promises";
 import { assert, SomaError } from "../base/errors.ts";
 import { decodeImage, type DecodeOptions } from "../tokenizers/image/decode.ts";
 import { patchify } from "../tokenizers/image/patches.ts";
+import { MODALITIES } from "../tokenizers/modality.ts";
 import type { IdTokens, MaskedTokens, PatchTokens } from "../tokenizers/tokenizer.ts";
 import { unitCount } from "../tokenizers/tokenizer.ts";
 import type { TextTokenizer } from "../tokenizers/text/sentencepiece.ts";
@@ -141,11 +142,22 @@ export class EncoderSession implements Encoder {
 
   /**
    * The tokens of a text, cut to what the encoder reads.
-   * @throws SomaError MODALITY_NOT_TRAINED (usage), EMPTY_TEXT (usage) for a text without a single token
+   * @throws SomaError MODALITY_NOT_TRAINED (usage), EMPTY_TEXT (usage) for a text without a single token,
+   *   TEXT_TOO_LARGE (refused)
    */
   tokenizeText(text: string): IdTokens {
     const tower = this.config.text;
     if (tower === undefined || this.tokenizer === undefined) throw noTower("text");
+    const { inputBytesMax } = MODALITIES.text;
+    const sizeBytes = Buffer.byteLength(text);
+    if (sizeBytes > inputBytesMax) {
+      throw new SomaError({
+        code: "TEXT_TOO_LARGE",
+        kind: "refused",
+        what: `a text has ${sizeBytes} bytes, the limit is ${inputBytesMax}`,
+        next: "split it, or give its beginning: only the first tokens are read",
+      });
+    }
     const ids = this.tokenizer.encode(text);
     if (ids.length === 0) {
       throw new SomaError({

@@ -140,6 +140,7 @@ describe("a session", () => {
   test.each<[string, (s: EncoderSession) => Promise<unknown>, string]>([
     ["a dimension that is no cut", (s) => s.embedTexts(["a"], { dimension: 9 }), "BAD_DIMENSION"],
     ["an empty text", (s) => s.embedTexts([""]), "EMPTY_TEXT"],
+    ["a text over 1 MiB", (s) => s.embedTexts(["a".repeat(2 ** 20 + 1)]), "TEXT_TOO_LARGE"],
     ["a token outside the vocabulary", (s) => s.embed([idsInput(8192)]), "BAD_TOKENS"],
     ["a negative token", (s) => s.embed([idsInput(1, -1)]), "BAD_TOKENS"],
     ["no token at all", (s) => s.embed([idsInput()]), "BAD_TOKENS"],
