@@ -31,7 +31,8 @@ export async function loadImageFolder(folder: string, options: LoadOptions): Pro
   const { files, otherCount } = await findFiles(root);
   if (otherCount > 0) {
     const kinds = [...IMAGE_EXTENSIONS, CAPTION_EXTENSION].join(", ");
-    (options.warn ?? say)(`${folder}: ${otherCount} files were passed over (read are ${kinds})`);
+    const what = otherCount === 1 ? "1 file was" : `${otherCount} files were`;
+    (options.warn ?? say)(`${folder}: ${what} passed over (read are ${kinds})`);
   }
   const pictures = files.filter((file) => kindOf(file) === "picture");
   const stems = new Set(pictures.map(stemOf));

@@ -4,6 +4,7 @@
  * dataset_dict.json above them. Integer ClassLabel columns become their names. Source: datasets 2.x,
  * arrow_dataset.py and dataset_dict.py.
  */
+import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { SomaError } from "../base/errors.ts";
@@ -84,6 +85,7 @@ async function sourcesOf(
   let firstRow = 0;
   for (const file of files) {
     const path = join(folder, file);
+    if (!existsSync(path)) throw damaged(path, "it is missing");
     const table = { ...(await readArrow(path)), classNames };
     const mapping = mappingOf(table.columns, features);
     if (sources.length === 0) {

@@ -52,12 +52,16 @@ export async function readCachedPictures(
   for (const name of names.filter((file) => file.endsWith(SUFFIX)).sort()) {
     if (found.size === wanted.size) break;
     const path = join(folder, name);
-    const pictures = await readSegment(path, wanted, found);
-    if (pictures === undefined) {
-      await rm(path, { force: true });
-      continue;
+    // Another process may have removed it, or the disk may fail: then it is decoded again.
+    const file = await open(path, "r").catch(() => undefined);
+    if (file === undefined) continue;
+    try {
+      const pictures = await readSegment(file, wanted, found);
+      if (pictures === undefined) await rm(path, { force: true }).catch(() => undefined);
+      for (const [hash, picture] of pictures ?? []) found.set(hash, picture);
+    } finally {
+      await file.close();
     }
-    for (const [hash, picture] of pictures) found.set(hash, picture);
   }
   return found;
 }
@@ -100,30 +104,25 @@ export async function writeCachedPictures(
 
 /** The wanted pictures of one segment that `known` lacks, or undefined if the segment is damaged. */
 async function readSegment(
-  path: string,
+  file: FileHandle,
   wanted: ReadonlySet<string>,
   known: ReadonlyMap<string, unknown>,
 ): Promise<Map<string, DecodedPicture> | undefined> {
-  const file = await open(path, "r");
-  try {
-    const records = await readTable(file);
-    if (records === undefined) return undefined;
-    const pictures = new Map<string, DecodedPicture>();
-    const needed = records.filter(({ hash }) => wanted.has(hash) && !known.has(hash));
-    for (const run of consecutiveRuns(needed)) {
-      const bytes = await readExactly(file, run.offset, run.sizeBytes);
-      if (bytes === undefined) return undefined;
-      for (const { hash, offset, checksum, ...size } of run.records) {
-        const start = offset - run.offset;
-        const pixels = bytes.subarray(start, start + size.width * size.height * 3);
-        if (crc32(pixels) !== checksum) return undefined;
-        pictures.set(hash, { ...size, pixels });
-      }
+  const records = await readTable(file);
+  if (records === undefined) return undefined;
+  const pictures = new Map<string, DecodedPicture>();
+  const needed = records.filter(({ hash }) => wanted.has(hash) && !known.has(hash));
+  for (const run of consecutiveRuns(needed)) {
+    const bytes = await readExactly(file, run.offset, run.sizeBytes);
+    if (bytes === undefined) return undefined;
+    for (const { hash, offset, checksum, ...size } of run.records) {
+      const start = bytes.byteOffset + offset - run.offset;
+      const pixels = new Uint8Array(bytes.buffer, start, size.width * size.height * 3);
+      if (crc32(pixels) !== checksum) return undefined;
+      pictures.set(hash, { ...size, pixels });
     }
-    return pictures;
-  } finally {
-    await file.close();
   }
+  return pictures;
 }
 
 /** The records of a segment, or undefined unless head, table and file size agree. */
