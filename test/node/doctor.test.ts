@@ -11,8 +11,8 @@ const WHOLE: Machine = {
   hnsw: async () => ({ kind: "found", detail: "hnswlib addon" }),
   images: async () => ({ kind: "found", detail: "sharp 0.35.5" }),
   freeBytes: async () => 50e9,
-  cacheFolder: "/home/someone/.cache/soma",
-  workFolder: "/home/someone/soma",
+  cacheFolder: "/var/cache/soma",
+  workFolder: "/srv/soma",
 };
 
 function part(parts: readonly Part[], name: string): Part | undefined {
