@@ -35,6 +35,8 @@ const trainConfig = z.strictObject({
   recipe: z.string(),
   /** Registered name, or path of a manifest or folder. */
   dataset: z.string(),
+  /** Leave out pictures that cannot be decoded instead of refusing the dataset. */
+  skipCorrupt: z.boolean(),
   seed: z.int().nonnegative(),
   /** Wall time of the loop, validation and checkpoints included, start-up not. Or `steps`; with both, whichever ends first. */
   seconds: positive.optional(),
@@ -87,6 +89,7 @@ export type ConfigLayer = Readonly<Record<string, unknown>>;
 
 export const DEFAULTS = {
   seed: 1,
+  skipCorrupt: false,
   batchSize: 128,
   accumulate: 1,
   learningRate: 1e-3,

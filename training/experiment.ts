@@ -55,20 +55,22 @@ export async function openExperiment(
   const backend = await startBackend();
   const warn = options.warn === undefined ? {} : { warn: options.warn };
   const progress = options.progress ?? SILENT;
-  const dataset = options.dataset ?? (await loadDataset(config.dataset, { progress, ...warn }));
-  const train = requireSplit(dataset, "train");
-  const validation = dataset.examples.filter(({ split }) => split === "validation");
+  const loaded = options.dataset ?? (await loadDataset(config.dataset, { progress, ...warn }));
+  const seen = loaded.examples.filter(({ split }) => split !== "test");
 
   const { image, text } = config.encoder;
   const images =
     image === undefined
       ? undefined
-      : await loadImages(dataset, [...train, ...validation], {
+      : await loadImages(loaded, seen, {
           maxPatches: image.maxPatches,
+          skipCorrupt: config.skipCorrupt,
           progress,
           ...warn,
         });
   progress.finish();
+  const dataset = withoutPictures(loaded, new Set(images?.skipped.map(({ id }) => id)), options);
+  const train = requireSplit(dataset, "train");
   const tokenizer = text === undefined ? undefined : await loadTextTokenizer();
   const sources: Sources = { images, tokenizer };
 
@@ -101,6 +103,22 @@ export async function openExperiment(
       scope.dispose();
     },
   };
+}
+
+/** The dataset without the pictures that were skipped: nothing downstream asks for them. */
+function withoutPictures(
+  dataset: Dataset,
+  skipped: ReadonlySet<string>,
+  { warn }: ExperimentOptions,
+): Dataset {
+  if (skipped.size === 0) return dataset;
+  warn?.(`${skipped.size} pictures cannot be decoded and are left out`);
+  const examples = dataset.examples.flatMap((example): Example[] => {
+    if (!skipped.has(example.id)) return [example];
+    const { image: _image, ...rest } = example;
+    return rest.text === undefined ? [] : [rest];
+  });
+  return { ...dataset, examples };
 }
 
 interface ChosenObjective {

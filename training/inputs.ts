@@ -34,12 +34,9 @@ export function inputsOf(
     inputs.push({ example, modality: "image", input: { tokens } });
   }
   if (example.text !== undefined && sources.tokenizer !== undefined && config.text !== undefined) {
-    const tokens = sources.tokenizer.tokenize(example.text);
-    inputs.push({
-      example,
-      modality: "text",
-      input: { tokens: cut(tokens, config.text.maxTokens) },
-    });
+    const tokens = cut(sources.tokenizer.tokenize(example.text), config.text.maxTokens);
+    // A text of spaces alone has no tokens and says nothing.
+    if (unitCount(tokens) > 0) inputs.push({ example, modality: "text", input: { tokens } });
   }
   return inputs;
 }

@@ -45,15 +45,8 @@ export class RunFolder {
     path: string,
     about: { readonly config: TrainConfig; readonly environment: unknown },
   ): Promise<RunFolder> {
+    await refuseExistingRun(path);
     const absolute = resolve(path);
-    if (await isRunFolder(absolute)) {
-      throw new SomaError({
-        code: "RUN_EXISTS",
-        kind: "usage",
-        what: `${path} already holds a run`,
-        next: `continue it with --resume ${path}, or give another --out`,
-      });
-    }
     const folder = new RunFolder(absolute);
     await writeFileAtomic(join(absolute, "config.yaml"), toYaml(about.config));
     await writeFileAtomic(
@@ -110,6 +103,17 @@ export class RunFolder {
       throw writeError(path, error);
     }
   }
+}
+
+/** @throws SomaError RUN_EXISTS (usage) if `path` holds a run */
+export async function refuseExistingRun(path: string): Promise<void> {
+  if (!(await isRunFolder(resolve(path)))) return;
+  throw new SomaError({
+    code: "RUN_EXISTS",
+    kind: "usage",
+    what: `${path} already holds a run`,
+    next: `continue it with --resume ${path}, or give another --out`,
+  });
 }
 
 /** A name for a run: the day and two words, e.g. "2026-11-24-calm-otter". */

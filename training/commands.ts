@@ -1,0 +1,122 @@
+/** `soma train | embed | export | runs`. What computes is loaded when a command runs, so that help is quick. */
+import type { Command } from "commander";
+import type { EmbedFlags, ExportFlags } from "./embed-command.ts";
+import { RECIPES } from "./recipes.ts";
+import type { TrainFlags } from "./train-command.ts";
+
+const RUNS = "runs";
+
+export function registerTrainingCommands(program: Command): void {
+  registerTrain(program);
+  registerEmbed(program);
+  registerExport(program);
+  registerRuns(program);
+}
+
+function registerTrain(program: Command): void {
+  program
+    .command("train")
+    .description("train an encoder by a recipe; saves a run folder that other commands take")
+    .argument("[recipe]", RECIPES.map(({ name }) => name).join(", "))
+    .option("-c, --config <file>", "YAML or JSON laid over the recipe; flags win over it")
+    .option("--dataset <name>", "registered name, or path of a manifest or folder")
+    .option("--seconds <n>", "train for this long (start-up not counted)")
+    .option("--steps <n>", "train for this many updates of the weights")
+    .option("--seed <n>", "everything random follows from it")
+    .option("--batch-size <n>", "groups in a batch")
+    .option("--learning-rate <x>", "peak of the schedule")
+    .option("--set <key=value>", "set any key of the config; may be repeated", collect)
+    .option("--out <dir>", "run folder (default: a new one in runs/)")
+    .option("--resume <run>", 'go on with a run: its folder, or "last"')
+    .option("--skip-corrupt", "leave out pictures that cannot be decoded")
+    .option("--fast-dev-run", "two steps through everything; keeps no files without --out")
+    .option("--overfit-batches <n>", "train on the first n batches only, as a self-test")
+    .option("--print-config", "print the resolved config as YAML and stop")
+    .option("--json", "one JSON document on stdout at the end")
+    .option("-q, --quiet", "no progress")
+    .addHelpText(
+      "after",
+      `
+Examples:
+  soma train emoji-image --seconds 150 --seed 1 --out runs/first
+  soma train emoji-image-text --dataset my/manifest.jsonl --set encoder.dimension=128
+  soma train --resume last`,
+    )
+    .action(async (recipe: string | undefined, flags: TrainFlags) => {
+      const [{ trainCommand }, { OBJECTIVES }] = await Promise.all([
+        import("./train-command.ts"),
+        import("./objectives/registry.ts"),
+      ]);
+      await trainCommand(recipe, flags, OBJECTIVES);
+    });
+}
+
+function registerEmbed(program: Command): void {
+  program
+    .command("embed")
+    .description("embed a dataset into a file: one row per example and modality")
+    .argument("<checkpoint>", "checkpoint or run folder")
+    .option("--manifest <file>", "JSONL, CSV, Parquet or Arrow file, or a folder")
+    .option("--dataset <name>", "registered name or path")
+    .option("--split <name>", "train, validation or test (default: all)")
+    .requiredOption("--out <file>", "ends in .jsonl, .arrow, .parquet or .npy")
+    .option("--dimension <n>", "a Matryoshka cut of the encoder (default: all dimensions)")
+    .option("--batch <n>", "inputs handed to the encoder at once", "256")
+    .option("--normalize", "scale embeddings to length 1")
+    .option("--skip-corrupt", "leave out examples that cannot be read")
+    .option("--json", "one JSON document on stdout at the end")
+    .option("-q, --quiet", "no progress")
+    .addHelpText(
+      "after",
+      `
+Examples:
+  soma embed runs/first --manifest data.jsonl --split test --out embeddings.jsonl
+  soma embed runs/first --dataset emoji --out emoji.npy --dimension 64 --normalize`,
+    )
+    .action(async (checkpoint: string, flags: EmbedFlags) => {
+      const { embedCommand } = await import("./embed-command.ts");
+      await embedCommand(checkpoint, flags);
+    });
+}
+
+function registerExport(program: Command): void {
+  program
+    .command("export")
+    .description("copy the encoder of a run into a folder to give away, digests checked")
+    .argument("<checkpoint>", "checkpoint or run folder")
+    .requiredOption("--out <dir>", "new folder")
+    .option("--format <name>", "safetensors", "safetensors")
+    .option("--json", "one JSON document on stdout at the end")
+    .addHelpText("after", "\nExample:\n  soma export runs/first --out my-encoder")
+    .action(async (checkpoint: string, flags: ExportFlags) => {
+      const { exportCommand } = await import("./embed-command.ts");
+      await exportCommand(checkpoint, flags);
+    });
+}
+
+function registerRuns(program: Command): void {
+  const runs = program.command("runs").description("look at training runs");
+  runs
+    .command("list")
+    .description("a line for each run, the newest last")
+    .option("--runs <dir>", "folder of runs", RUNS)
+    .option("--json", "one JSON document on stdout")
+    .action(async (flags: { runs: string; json?: boolean }) => {
+      const { listRunsCommand } = await import("./runs-command.ts");
+      await listRunsCommand(flags);
+    });
+  runs
+    .command("show")
+    .description("what a run was and how it ended")
+    .argument("<run>", 'folder or name of a run, or "last"')
+    .option("--runs <dir>", "folder of runs", RUNS)
+    .option("--json", "one JSON document on stdout, metrics included")
+    .action(async (run: string, flags: { runs: string; json?: boolean }) => {
+      const { showRunCommand } = await import("./runs-command.ts");
+      await showRunCommand(run, flags);
+    });
+}
+
+function collect(value: string, earlier: readonly string[] = []): readonly string[] {
+  return [...earlier, value];
+}
