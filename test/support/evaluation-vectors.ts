@@ -10,6 +10,12 @@ export interface EvaluationVectors {
     readonly test: Rows;
     readonly testLabels: number[];
     readonly accuracy: number;
+    readonly sparse: {
+      readonly rows: Rows;
+      readonly labels: number[];
+      readonly trainCount: number;
+      readonly accuracy: number;
+    };
     readonly plain: {
       readonly rows: Rows;
       readonly labels: number[];

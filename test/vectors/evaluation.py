@@ -33,7 +33,7 @@ def probe():
     x = numpy.float32(x)
     train, test = slice(0, 60), slice(60, None)
     scaler = StandardScaler().fit(x[train].astype(float))
-    model = LogisticRegression(C=1.0, tol=1e-10, max_iter=10000)
+    model = LogisticRegression(C=0.01, tol=1e-10, max_iter=10000)
     model.fit(scaler.transform(x[train].astype(float)), labels[train])
     plain = LogisticRegression(C=1.0, tol=1e-10, max_iter=10000)
     y = numpy.float32(rng.normal(size=(40, 5)))
@@ -45,12 +45,32 @@ def probe():
         "test": x[test].tolist(),
         "testLabels": labels[test].tolist(),
         "accuracy": float(model.score(scaler.transform(x[test].astype(float)), labels[test])),
+        "sparse": sparse_probe(),
         "plain": {
             "rows": y.tolist(),
             "labels": y_labels.tolist(),
             "weights": rounded(plain.coef_, 9),
             "biases": rounded(plain.intercept_ - plain.intercept_.mean(), 9),
         },
+    }
+
+
+def sparse_probe():
+    """Counts of words, most of them zero; one word never occurs in training."""
+    count, dimension = 80, 30
+    labels = rng.integers(0, 3, count)
+    rates = 0.25 * rng.random((3, dimension)) ** 2
+    x = rng.poisson(rates[labels]).astype(float)
+    x[:60, 4] = 0
+    scaler = StandardScaler(with_mean=False).fit(x[:60])
+    model = LogisticRegression(C=0.01, tol=1e-10, max_iter=10000)
+    model.fit(scaler.transform(x[:60]), labels[:60])
+    # scikit-learn leaves a feature without variance as it is; we drop it. Its weight is 0 either way.
+    return {
+        "rows": x.astype(int).tolist(),
+        "labels": labels.tolist(),
+        "trainCount": 60,
+        "accuracy": float(model.score(scaler.transform(x[60:]), labels[60:])),
     }
 
 

@@ -7,8 +7,8 @@ import {
   prefix,
   rowOf,
   selectRows,
-  type SparseMatrix,
 } from "../../../bench/quality/matrix.ts";
+import { sparseRows } from "../../support/sparse-rows.ts";
 
 /** Rows of one dimension, small integers, so that every product is exact. */
 const rows = (dimension: number) =>
@@ -37,7 +37,7 @@ test("inner products equal the plain triple loop for any number of rows", () => 
 test("sparse rows give the products of the same rows written out", () => {
   fc.assert(
     fc.property(rows(5), rows(5), (a, b) => {
-      expect(Array.from(innerProducts(sparse(a, 5), sparse(b, 5)))).toEqual(
+      expect(Array.from(innerProducts(sparseRows(a), sparseRows(b)))).toEqual(
         Array.from(innerProducts(denseMatrix(a, 5), denseMatrix(b, 5)), (value) => value + 0),
       );
     }),
@@ -88,8 +88,8 @@ test("selecting rows keeps their order, dense and sparse alike", () => {
           4,
         ),
       );
-      expect(selectRows(sparse(a, 4), indices)).toEqual(
-        sparse(
+      expect(selectRows(sparseRows(a, 4), indices)).toEqual(
+        sparseRows(
           indices.map((i) => a[i] ?? []),
           4,
         ),
@@ -97,25 +97,3 @@ test("selecting rows keeps their order, dense and sparse alike", () => {
     }),
   );
 });
-
-function sparse(rowsOf: readonly number[][], dimension: number): SparseMatrix {
-  const offsets = new Int32Array(rowsOf.length + 1);
-  const columns: number[] = [];
-  const values: number[] = [];
-  rowsOf.forEach((row, i) => {
-    row.forEach((value, column) => {
-      if (value === 0) return;
-      columns.push(column);
-      values.push(value);
-    });
-    offsets[i + 1] = columns.length;
-  });
-  return {
-    kind: "sparse",
-    count: rowsOf.length,
-    dimension,
-    offsets,
-    columns: Int32Array.from(columns),
-    values: Float32Array.from(values),
-  };
-}
