@@ -115,7 +115,8 @@ function withoutPictures(
   warn?.(`${skipped.size} pictures cannot be decoded and are left out`);
   const examples = dataset.examples.flatMap((example): Example[] => {
     if (!skipped.has(example.id)) return [example];
-    const { image: _image, ...rest } = example;
+    const rest: { -readonly [Key in keyof Example]: Example[Key] } = { ...example };
+    delete rest.image;
     return rest.text === undefined ? [] : [rest];
   });
   return { ...dataset, examples };

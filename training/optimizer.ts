@@ -1,8 +1,9 @@
 /**
  * AdamW, gradient norm and weight averaging, on the host in one pass over each array.
- * Why not in tensors: a step in tfjs ops is 14 calls and as many passes over memory for every parameter; one
- * fused loop in JavaScript took half the time (bench/RESULTS.md), and its answer does not depend on the backend,
- * its threads or the order of the parameters.
+ * Why not in tensors: a step in tfjs ops is 14 calls and as many passes over memory for every parameter. For
+ * 1.03 M weights in 46 arrays on 2 cores that took 13.4 ms on TensorFlow 2.21, one fused loop in JavaScript 7.4 ms,
+ * reading gradients and writing weights included; and its answer depends neither on the backend, nor on its
+ * threads, nor on the order of the parameters.
  * Source: Loshchilov and Hutter, Decoupled Weight Decay Regularization, arXiv 1711.05101.
  */
 import { assert, present } from "../base/errors.ts";

@@ -5,7 +5,7 @@
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { SomaError } from "../base/errors.ts";
+import { assert, SomaError } from "../base/errors.ts";
 import { settleFolder, writeFolderAtomic, type FolderWriteOptions } from "../base/folders.ts";
 import { parseConfig, z } from "../base/schema.ts";
 import { readSafetensors, writeSafetensors, type HostTensor } from "../models/safetensors.ts";
@@ -90,7 +90,8 @@ export async function readState(folder: string): Promise<TrainState> {
   } catch (cause) {
     throw corrupt(folder, "state.json cannot be read", cause);
   }
-  const { version: _version, updateCount, tensorsDigest, ...rest } = parsed;
+  const { version, updateCount, tensorsDigest, ...rest } = parsed;
+  assert(version === 1, "the schema knows one version");
   if (sha256Hex(bytes) !== tensorsDigest) {
     throw corrupt(folder, "optimizer.safetensors is not the one that state.json was written with");
   }
@@ -113,18 +114,20 @@ export async function readState(folder: string): Promise<TrainState> {
   };
 }
 
+/** What may change between the sessions of a run: how long it is, and how it is watched. */
+const FREE_KEYS: ReadonlySet<string> = new Set([
+  "seconds",
+  "steps",
+  "validation",
+  "collapse",
+  "logEverySteps",
+  "checkpointEverySeconds",
+] satisfies (keyof TrainConfig)[]);
+
 /** Digest of what decides the weights of a step: a resumed run must not mix two experiments. */
 export function configDigest(config: TrainConfig): string {
-  const {
-    validation: _v,
-    collapse: _c,
-    logEverySteps: _l,
-    checkpointEverySeconds: _s,
-    ...rest
-  } = config;
-  // How long the run is may change on the way (--steps, --seconds): stated in the log, not refused.
-  const { seconds: _seconds, steps: _steps, ...decisive } = rest;
-  return sha256Hex(canonicalJson(decisive));
+  const decisive = Object.entries(config).filter(([key]) => !FREE_KEYS.has(key));
+  return sha256Hex(canonicalJson(Object.fromEntries(decisive)));
 }
 
 /** Of node, not tokenizers/hash.ts: optimiser states are large, and OpenSSL is ten times faster. */

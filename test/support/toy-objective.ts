@@ -43,7 +43,7 @@ export const toyContrastive: ObjectiveFactory = (context) => {
           const b = unit(encoder.forward(right));
           const logits = tf.mul(tf.matMul(a, b, false, true), tf.exp(logScale));
           const target = tf.eye(pairs.length);
-          const total = tf.neg(tf.mean(tf.sum(tf.mul(target, tf.logSoftmax(logits)), 1))) as Scalar;
+          const total = tf.neg<Scalar>(tf.mean(tf.sum(tf.mul(target, tf.logSoftmax(logits)), 1)));
           return { total, parts: { contrastive: total } };
         },
       };
