@@ -11,16 +11,10 @@ import { SomaError } from "../base/errors.ts";
 import { say } from "../base/terminal.ts";
 import { readArrow } from "./arrow.ts";
 import type { Dataset, LoadOptions, Split } from "./dataset.ts";
-import {
-  datasetOfTables,
-  describeIgnored,
-  ROLES,
-  type ColumnMapping,
-  type Role,
-  type TableSource,
-} from "./rows.ts";
+import { datasetOfTables, describeIgnored, type ColumnMapping, type TableSource } from "./rows.ts";
 import { parseSplit } from "./split.ts";
 import { classNamesOf, isRecord, malformed } from "./table.ts";
+import { ROLES, type Role } from "./values.ts";
 
 /** What columns are usually called, tried in this order where none is called by the role itself. */
 const ALIASES: Readonly<Partial<Record<Role, readonly string[]>>> = {

@@ -20,7 +20,7 @@ import { readCachedPictures, writeCachedPictures, type DecodedPicture } from "./
 /** Raise this when `decodeImage` changes what it makes of the same bytes; a new sharp has a new folder by itself. */
 const CACHE_VERSION = 1;
 /** The cache is written in segments of about this many bytes, so that an interrupted first load keeps most of its work. */
-const SEGMENT_BYTES = 64 << 20;
+const SEGMENT_BYTES = 16 << 20;
 /** Pictures are held in memory: more than this is refused instead of swapping the machine to a halt. */
 export const STORE_BYTES_MAX = 4 * 2 ** 30;
 /** Corrupt pictures named in an error. */

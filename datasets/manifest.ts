@@ -10,8 +10,9 @@ import { SomaError } from "../base/errors.ts";
 import { nearestName } from "../base/nearest.ts";
 import { say } from "../base/terminal.ts";
 import type { Dataset, LoadOptions } from "./dataset.ts";
-import { datasetOfTables, describeIgnored, ROLES, type ColumnMapping } from "./rows.ts";
+import { datasetOfTables, describeIgnored, type ColumnMapping } from "./rows.ts";
 import type { Table } from "./table.ts";
+import { ROLES } from "./values.ts";
 
 /** File extension → reader, one line each. */
 const READERS: Readonly<Record<string, (path: string) => Promise<Table>>> = {

@@ -1,14 +1,12 @@
 /**
- * From the rows of a user's table to examples: the one door through which foreign values come in, so each is
- * checked and narrowed here, and every refusal names the row.
+ * From the rows of a user's tables to a dataset. Single values are checked in values.ts, files in inside.ts; what
+ * concerns rows together is here: ids that repeat, groups that are parted, splits that are not given.
  */
 import { basename } from "node:path";
 import { SomaError } from "../base/errors.ts";
 import { nearestName } from "../base/nearest.ts";
 import { say } from "../base/terminal.ts";
-import { MODALITIES } from "../tokenizers/modality.ts";
 import {
-  SPLITS,
   type Dataset,
   type Example,
   type ImageSource,
@@ -17,18 +15,23 @@ import {
 } from "./dataset.ts";
 import { datasetDigest, labelsOf, withImageHashes } from "./digest.ts";
 import { resolveFiles, type WantedFile } from "./inside.ts";
-import { parseSplit, splitter } from "./split.ts";
-import { isRecord, type Table } from "./table.ts";
-
-/** What a column can be. */
-export const ROLES = ["id", "group", "split", "text", "image", "label", "variant"] as const;
-export type Role = (typeof ROLES)[number];
+import { splitter } from "./split.ts";
+import type { Table } from "./table.ts";
+import {
+  badValue,
+  ROLES,
+  toImage,
+  toLabel,
+  toName,
+  toSplit,
+  toText,
+  type DraftImage,
+  type Role,
+} from "./values.ts";
 
 /** Which column plays which role; a role without a column is missing from every row. */
 export type ColumnMapping = Readonly<Partial<Record<Role, string>>>;
 
-/** Characters of an id, a group, a label or a variant at most. */
-const NAME_LENGTH_MAX = 1024;
 /** Items named in a message about many. */
 const NAMED_MAX = 5;
 /** Splits of groups in a user's data are drawn with this salt, wherever the file lies. */
@@ -40,10 +43,6 @@ interface DraftExample extends Omit<Example, "image" | "split"> {
   readonly image?: DraftImage;
   readonly place: string;
 }
-
-type DraftImage =
-  | { readonly kind: "path"; readonly path: string }
-  | { readonly kind: "bytes"; readonly bytes: Uint8Array };
 
 export interface TableSource {
   readonly table: Table;
@@ -180,147 +179,6 @@ async function draftsOf({
   return drafts;
 }
 
-/** Strings, and numbers as strings; undefined for what is missing or empty. */
-function toText(value: unknown, place: string): string | undefined {
-  const text = toPlainString(value, "text", place);
-  if (text === undefined) return undefined;
-  const sizeBytes = Buffer.byteLength(text);
-  if (sizeBytes > MODALITIES.text.inputBytesMax) {
-    throw badValue(
-      place,
-      `its text has ${sizeBytes} bytes, the limit is ${MODALITIES.text.inputBytesMax}`,
-    );
-  }
-  return text;
-}
-
-/** A short string that goes into messages and files: no control characters. */
-function toName(value: unknown, role: Role, place: string): string | undefined {
-  const name = toPlainString(value, role, place);
-  if (name === undefined) return undefined;
-  if (name.length > NAME_LENGTH_MAX) {
-    throw badValue(
-      place,
-      `its ${role} has ${name.length} characters, the limit is ${NAME_LENGTH_MAX}`,
-    );
-  }
-  if (/\p{Cc}/u.test(name)) throw badValue(place, `its ${role} holds control characters`);
-  return name;
-}
-
-function toPlainString(value: unknown, role: Role, place: string): string | undefined {
-  if (value === undefined || value === null || value === "") return undefined;
-  if (typeof value === "string") {
-    // A lone surrogate has no UTF-8 form: it would be one string here and another on disk.
-    if (/\p{Surrogate}/u.test(value)) throw badValue(place, `its ${role} is not valid Unicode`);
-    return value;
-  }
-  if (typeof value === "number" && !Number.isFinite(value)) {
-    throw badValue(place, `its ${role} is ${value}`);
-  }
-  if (typeof value === "number" || typeof value === "bigint" || typeof value === "boolean") {
-    return value.toString();
-  }
-  if (value instanceof Uint8Array) return decodeBytes(value, role, place);
-  throw badValue(place, `its ${role} is neither a string nor a number`);
-}
-
-/** Parquet files of some writers do not mark strings as such. */
-function decodeBytes(bytes: Uint8Array, role: Role, place: string): string | undefined {
-  try {
-    const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
-    return text === "" ? undefined : text;
-  } catch {
-    throw badValue(place, `its ${role} is not UTF-8`);
-  }
-}
-
-function toLabel(
-  value: unknown,
-  classNames: readonly string[] | undefined,
-  place: string,
-): string | undefined {
-  if (classNames === undefined || (typeof value !== "number" && typeof value !== "bigint")) {
-    return toName(value, "label", place);
-  }
-  const index = Number(value);
-  if (index === -1) return undefined; // Hugging Face's mark of an unlabelled row
-  const name = classNames[index];
-  if (name === undefined) throw badValue(place, `its label ${index} has no name`);
-  return name;
-}
-
-function toSplit(value: unknown, place: string): Split | undefined {
-  const name = toName(value, "split", place);
-  if (name === undefined) return undefined;
-  const split = parseSplit(name);
-  if (split !== undefined) return split;
-  const nearest = nearestName(name, SPLITS);
-  throw badValue(
-    place,
-    `there is no split "${name}"${nearest === undefined ? "" : ` (did you mean "${nearest}"?)`}`,
-    `use ${SPLITS.join(", ")}`,
-  );
-}
-
-/** A path, a data: URL, bytes, or Hugging Face's `{"bytes": …, "path": …}`. */
-function toImage(value: unknown, place: string): DraftImage | undefined {
-  if (value === undefined || value === null || value === "") return undefined;
-  if (typeof value === "string") {
-    if (value.startsWith("data:")) return { kind: "bytes", bytes: dataUrlBytes(value, place) };
-    return { kind: "path", path: checkedPath(value, place) };
-  }
-  if (value instanceof Uint8Array) return imageBytes(value, place);
-  if (isRecord(value)) {
-    const { bytes, path } = value;
-    if (bytes instanceof Uint8Array) return imageBytes(bytes, place);
-    if (typeof bytes === "string") return imageBytes(base64Bytes(bytes, place), place);
-    if (bytes === undefined || bytes === null) {
-      if (typeof path === "string" && path !== "") {
-        return { kind: "path", path: checkedPath(path, place) };
-      }
-      if (path === undefined || path === null) return undefined;
-    }
-  }
-  throw badValue(place, "its image is neither a path nor bytes");
-}
-
-function imageBytes(bytes: Uint8Array, place: string): DraftImage {
-  if (bytes.length === 0) throw badValue(place, "its image has no bytes");
-  return { kind: "bytes", bytes };
-}
-
-function dataUrlBytes(url: string, place: string): Uint8Array {
-  const comma = url.indexOf(",");
-  if (comma < 0 || !/^data:[^,]*;base64$/i.test(url.slice(0, comma))) {
-    throw badValue(place, "its image is a data: URL without base64 content");
-  }
-  const bytes = base64Bytes(url.slice(comma + 1), place);
-  if (bytes.length === 0) throw badValue(place, "its image has no bytes");
-  return bytes;
-}
-
-function base64Bytes(text: string, place: string): Uint8Array {
-  // Buffer skips what is not base64; a picture cut short in that way would look merely corrupt.
-  if (text.length % 4 !== 0 || !/^[A-Za-z0-9+/]*={0,2}$/.test(text)) {
-    throw badValue(place, "its image is not base64");
-  }
-  return Buffer.from(text, "base64");
-}
-
-function checkedPath(path: string, place: string): string {
-  if (/^[a-z][a-z0-9+.-]*:\/\//i.test(path)) {
-    throw new SomaError({
-      code: "IMAGE_URL_REFUSED",
-      kind: "refused",
-      what: `${place}: its image is a URL, and nothing is fetched`,
-      next: "download the pictures and give their paths",
-    });
-  }
-  if (path.includes("\0")) throw badValue(place, "its image path holds a zero byte");
-  return path;
-}
-
 /** @throws SomaError DUPLICATE_ID (usage) naming the first few */
 function refuseRepeatedIds(drafts: readonly DraftExample[], path: string): void {
   const first = new Map<string, string>();
@@ -377,8 +235,4 @@ function imageSource(
 export function firstFew(items: readonly string[]): string {
   const more = items.length > NAMED_MAX ? `; and ${items.length - NAMED_MAX} more` : "";
   return items.slice(0, NAMED_MAX).join("; ") + more;
-}
-
-function badValue(place: string, what: string, next = "correct the row and run again"): SomaError {
-  return new SomaError({ code: "BAD_ROW", kind: "usage", what: `${place}: ${what}`, next });
 }

@@ -60,7 +60,7 @@ describe("the emoji set", () => {
       "symbols",
       "travel-places",
     ]);
-    for (const { group } of emoji.examples) expect(group).not.toMatch(/1F3F[B-F]/);
+    expect(emoji.examples.filter(({ group }) => /1F3F[B-F]/.test(group))).toEqual([]);
   });
 
   test("has unique ids, and the same digest each time", async () => {
