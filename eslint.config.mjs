@@ -2,8 +2,21 @@
 import eslint from "@eslint/js";
 import tseslint from "typescript-eslint";
 
+const NODE_GLOBALS =
+  "process performance console fetch require AbortSignal setTimeout clearTimeout setInterval clearInterval".split(
+    " ",
+  );
+
 export default tseslint.config(
   { ignores: ["node_modules/", "dist/", "runs/"] },
+  {
+    files: ["**/*.mjs", "**/*.cjs"],
+    extends: [eslint.configs.recommended],
+    languageOptions: {
+      globals: Object.fromEntries(NODE_GLOBALS.map((name) => [name, "readonly"])),
+    },
+    rules: { "no-unused-vars": ["error", { argsIgnorePattern: "^_" }] },
+  },
   {
     files: ["**/*.ts"],
     extends: [eslint.configs.recommended, ...tseslint.configs.strictTypeChecked],

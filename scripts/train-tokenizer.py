@@ -15,6 +15,7 @@ import io
 import json
 import pathlib
 import re
+import struct
 import subprocess
 import sys
 import tempfile
@@ -29,19 +30,29 @@ TRAINER = "sentencepiece==0.2.3"
 # beside 15 MB of English; more often costs English words more pieces than it saves the others.
 EMOJI_WEIGHT = 2
 
+# Scores are rounded to multiples of 1/8. Float sums of them are exact (up to 2^21, a line of about 1 MB), so that
+# every version of the library, adding in float or double, finds the same best split. Unrounded, "555" as 5 + 55 or
+# 55 + 5 is settled by the last bit: 0.2.3 differs there from 0.2.1 and before, of which our JavaScript copy is one.
+# 2 % of lines split differently than without rounding, the number of pieces stays.
+SCORE_STEP = 1 / 8
+
 SETTINGS = {
     "model_type": "unigram",
     "vocab_size": 8192,
     "normalization_rule_name": "nfkc",
     "byte_fallback": True,
-    # The rarest one character in a thousand (Chinese, Japanese and Korean ones seen a few times) becomes bytes:
-    # full coverage would spend 5,000 of the 8,192 pieces on single characters.
-    "character_coverage": 0.999,
+    # The rarest characters (Chinese, Japanese and Korean ones seen a few times) become bytes: full coverage
+    # would spend 5,000 of the 8,192 pieces on single characters.
+    "character_coverage": 0.9995,
+    # Rare here, common in what people type: every printable ASCII character is a piece.
+    "required_chars": "".join(map(chr, range(0x21, 0x7F))),
     "pad_id": 0,
     "unk_id": 1,
     "bos_id": 2,
     "eos_id": 3,
-    "user_defined_symbols": ["[MASK]", "[CLS]", "[SEP]"],
+    # Control symbols, so that text can never spell one: a stranger's "[MASK]" is six ordinary pieces or so.
+    # (User-defined ones would be matched in text, with a score ending in .1, which breaks `SCORE_STEP`.)
+    "control_symbols": ["[MASK]", "[CLS]", "[SEP]"],
     # Sums of floats depend on how the sentences are dealt to threads, so their number is part of the recipe.
     "num_threads": 2,
     "input_sentence_size": 0,
@@ -104,7 +115,45 @@ def train():
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=corpus(), model_writer=model, **SETTINGS
     )
-    return model.getvalue()
+    return rounded(model.getvalue())
+
+
+def rounded(model):
+    """The model with every score a multiple of SCORE_STEP, rewritten in place: field 2 (float) of each field 1."""
+    out = bytearray(model)
+    for number, start, end in fields(model, 0, len(model)):
+        if number != 1:
+            continue
+        for inner, inner_start, _ in fields(model, start, end):
+            if inner == 2:
+                (score,) = struct.unpack_from("<f", model, inner_start)
+                struct.pack_into("<f", out, inner_start, round(score / SCORE_STEP) * SCORE_STEP)
+    return bytes(out)
+
+
+def fields(data, at, end):
+    """(number, start, end) of the value of each field of the protobuf message data[at:end]."""
+
+    def varint():
+        nonlocal at
+        value = shift = 0
+        while True:
+            byte = data[at]
+            at += 1
+            value |= (byte & 127) << shift
+            shift += 7
+            if byte < 128:
+                return value
+
+    while at < end:
+        key = varint()
+        size = {0: None, 1: 8, 5: 4}[key & 7] if key & 7 != 2 else varint()
+        start = at
+        if size is None:
+            varint()
+        else:
+            at += size
+        yield key >> 3, start, at
 
 
 def train_in_fresh_environment():
@@ -113,7 +162,7 @@ def train_in_fresh_environment():
         venv.create(folder, with_pip=True)
         python = pathlib.Path(folder) / "bin" / "python"
         subprocess.run([python, "-m", "pip", "install", "--quiet", TRAINER], check=True)
-        say("training (about two minutes)")
+        say("training (about a minute)")
         out = pathlib.Path(folder) / "model"
         subprocess.run([python, __file__, "--inner", out], check=True)
         return out.read_bytes()
