@@ -43,7 +43,10 @@ export interface Tokenizer<Raw> {
   readonly modality: Modality;
   /** Bytes of a stranger → decoded input. @throws SomaError for what is refused or corrupt. */
   decode(bytes: Uint8Array): Promise<Raw>;
-  /** Deterministic; the number of units is a pure integer function of the decoded size. */
+  /**
+   * Deterministic; the number of units is a pure integer function of the decoded size. Takes inputs of any size,
+   * since names and thumbnails are trained on too; the network's own minimum is `assertUnits`.
+   */
   tokenize(raw: Raw): TokenSequence;
 }
 

@@ -80,6 +80,7 @@ async function decodeRaster(
   maxPatches: number,
 ): Promise<DecodedImage> {
   const { width, height } = await headerSize(open(bytes), format);
+  if (format === "png") refuseCutPng(bytes);
   refuseBombs(width, height, bytes.length);
   const { columns, rows } = imageGrid(width, height, maxPatches);
   const size = { width: columns * PATCH_SIDE, height: rows * PATCH_SIDE };
@@ -103,7 +104,7 @@ async function renderSvg(bytes: Uint8Array, maxPatches: number): Promise<Decoded
 
 /** Versions of the library behind this door, for `soma doctor`. */
 export function imageLibrary(): string {
-  return `sharp ${sharp.versions.sharp ?? "unknown"}, libvips ${sharp.versions.vips}`;
+  return `sharp ${sharp.versions.sharp}, libvips ${sharp.versions.vips}`;
 }
 
 /** PNG bytes of a picture: lossless, 8-bit RGB. */
@@ -174,6 +175,16 @@ async function headerSize(
   const { width, height, format: found } = await guard(format, () => input.metadata());
   if (found !== format) throw corrupt(`the picture begins like ${format} but holds ${found}`);
   return { width, height };
+}
+
+/** The library stops reading after the last pixel, so that a file cut behind it would pass. */
+function refuseCutPng(bytes: Uint8Array): void {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  // A chunk is: u32 length, 4 letters, that many bytes, u32 checksum. The last one is IEND.
+  for (let at = 8; at + 12 <= bytes.length; at += 12 + view.getUint32(at)) {
+    if (startsWith(bytes.subarray(at + 4), ascii("IEND"))) return;
+  }
+  throw corrupt("the png picture is cut short (it has no end mark)");
 }
 
 function refuseBombs(width: number, height: number, encodedBytes: number): void {

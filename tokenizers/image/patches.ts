@@ -4,7 +4,7 @@
  */
 import { assert } from "../../base/errors.ts";
 import type { Image, PatchTokens, Tokenizer } from "../tokenizer.ts";
-import { assertUnits, PATCH_SIDE } from "../units.ts";
+import { PATCH_SIDE } from "../units.ts";
 import { decodeImage } from "./decode.ts";
 
 const PIXEL_BYTES = 3;
@@ -13,7 +13,7 @@ const ROW_BYTES = PATCH_SIDE * PIXEL_BYTES; // one pixel row of one patch
 export const PATCH_BYTES = PATCH_SIDE * ROW_BYTES;
 
 /**
- * Cut a picture into patches. Any grid will do, also below the network's 8 units.
+ * Cut a picture into patches. Any grid will do; fewer than 8 are refused by `assertUnits`, the network's rule.
  * @param image  both sides multiples of 16 (`decodeImage` sees to it); not kept
  */
 export function patchify(image: Image): PatchTokens {
@@ -53,12 +53,7 @@ export function unpatchify(tokens: PatchTokens): Image {
 export const imageTokenizer: Tokenizer<Image> = {
   modality: "image",
   decode: (bytes) => decodeImage(bytes),
-  /** @throws SomaError TOO_FEW_UNITS below 8 patches: `patchify` itself takes any grid. */
-  tokenize(image) {
-    const tokens = patchify(image);
-    assertUnits("image", tokens.grid.columns * tokens.grid.rows);
-    return tokens;
-  },
+  tokenize: patchify,
 };
 
 /** Visit each 16-pixel row of each patch, with its byte offset among the patches and in the picture. */
