@@ -1,6 +1,6 @@
 /** Token sequences of one kind packed into padded arrays: what a stem reads. */
 import { assert } from "../base/errors.ts";
-import { unitCount, type MaskedTokens } from "../tokenizers/tokenizer.ts";
+import { unitCount, type Grid, type MaskedTokens } from "../tokenizers/tokenizer.ts";
 
 /** B sequences of up to N patches. Padding and hidden units have visible = 0 and zero bytes. */
 export interface PatchBatch {
@@ -10,8 +10,8 @@ export interface PatchBatch {
   /** Uint8Array [B, N, patchBytes] */
   readonly patches: Uint8Array;
   readonly patchBytes: number;
-  /** Float32Array [B, N, 2]: centre of each unit as fractions (x, y) of the picture. */
-  readonly positions: Float32Array;
+  /** The grid of each sequence, hidden units counted. [B] */
+  readonly grids: readonly Grid[];
   /** Float32Array [B, N]: 1 = may be seen. */
   readonly visible: Float32Array;
   /** Float32Array [B]: units of the whole sequence, hidden ones counted, padding not. */
@@ -64,24 +64,22 @@ function packPatches(inputs: readonly MaskedTokens[], patchBytes: number): Patch
   const size = inputs.length;
   const units = Math.max(1, ...inputs.map((input) => unitCount(input.tokens)));
   const patches = new Uint8Array(size * units * patchBytes);
-  const positions = new Float32Array(size * units * 2);
+  const grids: Grid[] = [];
   const visible = new Float32Array(size * units);
   const lengths = new Float32Array(size);
   inputs.forEach((input, b) => {
     const { tokens } = input;
     assert(tokens.kind === "patches", "a batch holds sequences of one kind");
     assert(tokens.patchBytes === patchBytes, "a batch holds patches of one size");
-    const { columns, rows } = tokens.grid;
+    grids.push(tokens.grid);
     lengths[b] = unitCount(tokens);
     for (const n of positionsOf(input)) {
       const at = b * units + n;
       patches.set(tokens.patches.subarray(n * patchBytes, (n + 1) * patchBytes), at * patchBytes);
-      positions[2 * at] = ((n % columns) + 0.5) / columns;
-      positions[2 * at + 1] = ((Math.floor(n / columns) % rows) + 0.5) / rows;
       visible[at] = 1;
     }
   });
-  return { kind: "patches", size, units, patches, patchBytes, positions, visible, lengths };
+  return { kind: "patches", size, units, patches, patchBytes, grids, visible, lengths };
 }
 
 function* positionsOf(input: MaskedTokens): Iterable<number> {

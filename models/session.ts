@@ -170,6 +170,12 @@ export class EncoderSession implements Encoder {
     return { kind: "ids", modality: "text", ids: ids.slice(0, tower.maxTokens) };
   }
 
+  /** Tokens of a whole text, also of those that `tokenizeText` cuts. @throws SomaError MODALITY_NOT_TRAINED (usage) */
+  countTokens(text: string): number {
+    if (this.tokenizer === undefined) throw noTower("text");
+    return this.tokenizer.encode(text).length;
+  }
+
   /**
    * The patches of an encoded picture, on the grid that the encoder was trained for.
    * @throws SomaError MODALITY_NOT_TRAINED (usage), or what `decodeImage` refuses

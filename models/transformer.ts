@@ -1,45 +1,48 @@
 /**
- * TransformerEncoder: one tower per token kind, all ending in the same space.
- * Draft by the lead: the inside of the towers is being worked out; the face stays.
+ * TransformerEncoder: one tower per token kind, all ending in the same space. A tower is a stem (units → vectors),
+ * transformer layers, and a readout (vectors → one embedding). A prefix of the embedding is an embedding too
+ * (Matryoshka: Kusupati et al., arXiv 2205.13147).
  */
-import { assert, SomaError } from "../base/errors.ts";
+import { SomaError } from "../base/errors.ts";
 import type { Rng } from "../tokenizers/random.ts";
-import { tf, type Tensor2D, type Tensor3D, type Variable } from "./backend.ts";
+import { tf, type Tensor, type Tensor2D, type Variable } from "./backend.ts";
 import type { IdBatch, PatchBatch, TokenBatch } from "./batch.ts";
-import type { EncoderConfig } from "./config.ts";
+import type { EncoderConfig, ImageTowerConfig, TextTowerConfig } from "./config.ts";
+import { Linear } from "./layers/linear.ts";
+import { TransformerLayer } from "./layers/transformer-layer.ts";
 import { Scope } from "./module.ts";
+import { AnchorReadout } from "./readouts/anchors.ts";
+import { MeanReadout } from "./readouts/mean.ts";
+import { IdStem } from "./stems/ids.ts";
+import { PatchStem } from "./stems/patches.ts";
+
+/** Added to the attention score of a token that may not be seen. */
+const HIDDEN_BIAS = -1e9;
 
 export class TransformerEncoder {
   readonly config: EncoderConfig;
   readonly scope: Scope;
-  private readonly patchWeight: Variable | undefined;
-  private readonly tokenTable: Variable | undefined;
+  private readonly image: PatchTower | undefined;
+  private readonly text: IdTower | undefined;
 
   constructor(config: EncoderConfig, rng: Rng) {
     this.config = config;
     this.scope = Scope.root(rng);
-    if (config.image !== undefined) {
-      this.patchWeight = this.scope
-        .child("image")
-        .parameter("weight", [768, config.dimension], { kind: "scaled", fanIn: 768 });
-    }
-    if (config.text !== undefined) {
-      this.tokenTable = this.scope
-        .child("text")
-        .parameter("embedding", [config.text.vocabularySize, config.dimension], {
-          kind: "scaled",
-          fanIn: 4,
-        });
-    }
+    const { image, text, dimension } = config;
+    if (image !== undefined)
+      this.image = new PatchTower(this.scope.child("image"), image, dimension);
+    if (text !== undefined) this.text = new IdTower(this.scope.child("text"), text, dimension);
   }
 
   /** Embeddings [B, dimension], not normalised, differentiable. Call inside tf.tidy; the caller disposes. */
   forward(batch: TokenBatch): Tensor2D {
     switch (batch.kind) {
       case "patches":
-        return this.forwardPatches(batch);
+        if (this.image === undefined) throw noTower("pictures");
+        return this.image.forward(batch);
       case "ids":
-        return this.forwardIds(batch);
+        if (this.text === undefined) throw noTower("text");
+        return this.text.forward(batch);
     }
   }
 
@@ -51,30 +54,76 @@ export class TransformerEncoder {
   dispose(): void {
     this.scope.dispose();
   }
+}
 
-  private forwardPatches(batch: PatchBatch): Tensor2D {
-    if (this.patchWeight === undefined) throw noTower("pictures");
-    const { size: B, units: N, patchBytes: P } = batch;
-    const x = tf
-      .tensor2d(Float32Array.from(batch.patches), [B * N, P])
-      .div(127.5)
-      .sub(1) as Tensor2D;
-    const tokens = tf
-      .matMul(x, this.patchWeight as unknown as Tensor2D)
-      .reshape([B, N, this.config.dimension]) as Tensor3D;
-    return tokens.mul(tf.tensor3d(batch.visible, [B, N, 1])).mean(1);
+class PatchTower {
+  private readonly stem: PatchStem;
+  private readonly widen: Linear;
+  private readonly layers: readonly TransformerLayer[];
+  private readonly readout: AnchorReadout;
+
+  constructor(scope: Scope, config: ImageTowerConfig, dimension: number) {
+    const { channels, width, heads, anchors } = config;
+    this.stem = new PatchStem(scope.child("stem"), channels);
+    this.widen = new Linear(scope.child("widen"), { inputs: this.stem.width, outputs: width });
+    this.layers = layersOf(scope, config.layers, { width, heads });
+    this.readout = new AnchorReadout(scope.child("readout"), { width, anchors, dimension });
   }
 
-  private forwardIds(batch: IdBatch): Tensor2D {
-    if (this.tokenTable === undefined) throw noTower("text");
-    const { size: B, units: N } = batch;
-    assert(batch.ids.length === B * N, "ids fill the batch");
-    const rows = tf.gather(this.tokenTable, tf.tensor1d(batch.ids, "int32"));
-    return rows
-      .reshape<Tensor3D["rankType"]>([B, N, this.config.dimension])
-      .mul(tf.tensor3d(batch.visible, [B, N, 1]))
-      .mean(1) as Tensor2D;
+  forward(batch: PatchBatch): Tensor2D {
+    const tokens = this.widen.forward(this.stem.forward(batch)); // [B·N, width]
+    return this.readout.forward(runLayers(this.layers, tokens, batch), batch);
   }
+}
+
+class IdTower {
+  private readonly stem: IdStem;
+  private readonly layers: readonly TransformerLayer[];
+  private readonly readout: MeanReadout;
+
+  constructor(scope: Scope, config: TextTowerConfig, dimension: number) {
+    const { vocabularySize, width, heads, maxTokens, layers } = config;
+    this.stem = new IdStem(scope.child("stem"), {
+      vocabularySize,
+      width,
+      maxTokens,
+      positions: layers > 0,
+    });
+    this.layers = layersOf(scope, layers, { width, heads });
+    this.readout = new MeanReadout(scope.child("readout"), { width, dimension });
+  }
+
+  forward(batch: IdBatch): Tensor2D {
+    return this.readout.forward(runLayers(this.layers, this.stem.forward(batch), batch), batch);
+  }
+}
+
+function layersOf(
+  scope: Scope,
+  count: number,
+  options: { width: number; heads: number },
+): TransformerLayer[] {
+  return Array.from(
+    { length: count },
+    (_, l) => new TransformerLayer(scope.child(`layer${l}`), options),
+  );
+}
+
+/** @param tokens [B·N, width] → [B·N, width] */
+function runLayers(
+  layers: readonly TransformerLayer[],
+  tokens: Tensor2D,
+  batch: TokenBatch,
+): Tensor2D {
+  if (layers.length === 0) return tokens;
+  const attentionBias = biasOf(batch);
+  return layers.reduce((x, layer) => layer.forward(x, batch, attentionBias), tokens);
+}
+
+/** [B, 1, 1, N]: no token attends to one that is hidden or padding. */
+function biasOf(batch: TokenBatch): Tensor {
+  const bias = Float32Array.from(batch.visible, (visible) => (visible === 1 ? 0 : HIDDEN_BIAS));
+  return tf.tensor4d(bias, [batch.size, 1, 1, batch.units]);
 }
 
 function noTower(what: string): SomaError {

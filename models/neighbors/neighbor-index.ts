@@ -2,8 +2,7 @@
  * Nearest neighbours among vectors of one dimension. Two kinds behind one interface: exact search, always there,
  * and HNSW, approximate and fast, where its addon was compiled. Neither is ever consensus input: see exact.ts.
  */
-import { assert } from "../../base/errors.ts";
-import { SomaError } from "../../base/errors.ts";
+import { assert, SomaError } from "../../base/errors.ts";
 
 export type Metric = "cosine" | "l2";
 export type IndexKind = "exact" | "hnsw";

@@ -1,0 +1,34 @@
+/** Affine map of the last axis: x·W + b. */
+import { matMul, tf, type Tensor2D, type Variable } from "../backend.ts";
+import type { Scope } from "../module.ts";
+
+export interface LinearOptions {
+  readonly inputs: number;
+  readonly outputs: number;
+  readonly bias?: boolean;
+  /** Standard deviation of the initial weights times √inputs. 0 starts the layer silent. */
+  readonly gain?: number;
+}
+
+export class Linear {
+  private readonly weight: Variable;
+  private readonly bias: Variable | undefined;
+
+  constructor(scope: Scope, options: LinearOptions) {
+    const { inputs, outputs, bias = true, gain = 1 } = options;
+    const initial =
+      gain === 0
+        ? ({ kind: "constant", value: 0 } as const)
+        : ({ kind: "scaled", fanIn: inputs, gain } as const);
+    this.weight = scope.parameter("weight", [inputs, outputs], initial);
+    this.bias = bias
+      ? scope.parameter("bias", [outputs], { kind: "constant", value: 0 })
+      : undefined;
+  }
+
+  /** @param x [R, inputs] → [R, outputs] */
+  forward(x: Tensor2D): Tensor2D {
+    const y = matMul(x, this.weight as unknown as Tensor2D);
+    return this.bias === undefined ? y : tf.add(y, this.bias);
+  }
+}

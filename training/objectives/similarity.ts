@@ -1,0 +1,72 @@
+/**
+ * Losses on the similarity of two aligned sets of embeddings: row i of one belongs to row i of the other, every
+ * other row is a negative. Summed over Matryoshka cuts: each prefix, normalised again, must do the task alone.
+ * Source: InfoNCE, van den Oord et al., arXiv 1807.03748; sigmoid, Zhai et al., arXiv 2303.15343;
+ * Matryoshka, Kusupati et al., arXiv 2205.13147.
+ */
+import { z } from "../../base/schema.ts";
+import { matMul, tf, type Scalar, type Tensor2D, type Variable } from "../../models/backend.ts";
+import type { Scope } from "../../models/module.ts";
+
+export const similaritySettings = {
+  loss: z.enum(["infonce", "sigmoid"]).default("infonce"),
+  /** At the start; the scale 1/temperature is learned. */
+  temperature: z.number().positive().default(0.07),
+} as const;
+
+/** Similarities are never multiplied by more than this (CLIP's cap). */
+const SCALE_MAX = 100;
+const EPSILON = 1e-12;
+
+/** The learned scale (and for the sigmoid, bias) of similarities. */
+export class Similarity {
+  private readonly kind: "infonce" | "sigmoid";
+  private readonly logScale: Variable;
+  private readonly bias: Variable | undefined;
+
+  constructor(
+    scope: Scope,
+    settings: { readonly loss: "infonce" | "sigmoid"; readonly temperature: number },
+  ) {
+    this.kind = settings.loss;
+    this.logScale = scope.parameter("logScale", [], {
+      kind: "constant",
+      value: -Math.log(settings.temperature),
+    });
+    this.bias =
+      settings.loss === "sigmoid"
+        ? scope.parameter("bias", [], { kind: "constant", value: -10 })
+        : undefined;
+  }
+
+  /** @param a, b  [B, d], rows of unit length  @returns mean loss per row, both directions */
+  loss(a: Tensor2D, b: Tensor2D): Scalar {
+    const scale = tf.minimum(tf.exp(this.logScale), SCALE_MAX);
+    const similarities = tf.mul(matMul(a, b, false, true), scale) as Tensor2D; // [B, B]
+    return this.kind === "infonce" ? infoNce(similarities) : this.sigmoid(similarities);
+  }
+
+  private sigmoid(similarities: Tensor2D): Scalar {
+    const B = similarities.shape[0];
+    const logits = this.bias === undefined ? similarities : tf.add(similarities, this.bias);
+    const signs = tf.sub(tf.mul(tf.eye(B), 2), 1);
+    return tf.div(tf.sum(tf.softplus(tf.neg(tf.mul(signs, logits)))), B);
+  }
+}
+
+/** Cross-entropy of finding row i's partner among all, mean over rows and both directions. At chance it is ln(B). */
+function infoNce(similarities: Tensor2D): Scalar {
+  const B = similarities.shape[0];
+  const partners = tf.sum(tf.mul(similarities, tf.eye(B)), 1);
+  const forward = tf.mean(tf.sub(tf.logSumExp(similarities, 1), partners));
+  const backward = tf.mean(tf.sub(tf.logSumExp(similarities, 0), partners));
+  return tf.mul(tf.add(forward, backward), 0.5);
+}
+
+/** The first `cut` numbers of each embedding, scaled to unit length. [B, D] → [B, cut] */
+export function unitPrefix(embeddings: Tensor2D, cut: number): Tensor2D {
+  const [B, D] = embeddings.shape;
+  const prefix = cut === D ? embeddings : tf.slice(embeddings, [0, 0], [B, cut]);
+  const square = tf.sum(tf.square(prefix), 1, true);
+  return tf.mul(prefix, tf.rsqrt(tf.add(square, EPSILON)));
+}

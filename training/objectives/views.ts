@@ -1,0 +1,118 @@
+/**
+ * What an objective compares: rows of one group, as token sequences. Which groups make up a step, which of their
+ * rows and which augmentation are functions of (seed, step), so a resumed run sees what it would have seen.
+ */
+import { assert, present, SomaError } from "../../base/errors.ts";
+import { byGroup } from "../../datasets/batch.ts";
+import type { Example } from "../../datasets/dataset.ts";
+import { seededRng, type Rng } from "../../tokenizers/random.ts";
+import { patchify } from "../../tokenizers/image/patches.ts";
+import type { MaskedTokens, TokenSequence } from "../../tokenizers/tokenizer.ts";
+import { augment, type AugmentSettings } from "../augment.ts";
+import type { ObjectiveContext } from "../objective.ts";
+
+export type ViewModality = "image" | "text";
+
+/** Training groups that have at least `rowsMin` rows with each of `modalities`. */
+export class Groups {
+  private readonly rows: ReadonlyMap<string, readonly Example[]>;
+  private readonly names: readonly string[];
+  private readonly seed: number;
+  private readonly batchSize: number;
+  private pass = -1;
+  private order: Uint32Array = new Uint32Array(0);
+
+  constructor(context: ObjectiveContext, needs: Readonly<Partial<Record<ViewModality, number>>>) {
+    const train = context.dataset.examples.filter((example) => example.split === "train");
+    const usable = [...byGroup(train)].filter(([, rows]) =>
+      (Object.entries(needs) as [ViewModality, number][]).every(
+        ([modality, rowsMin]) => rows.filter((row) => hasModality(row, modality)).length >= rowsMin,
+      ),
+    );
+    this.rows = new Map(usable);
+    this.names = [...this.rows.keys()];
+    this.seed = context.seed;
+    if (this.names.length < 2) {
+      const what = Object.entries(needs)
+        .map(([modality, rowsMin]) => `${rowsMin} ${modality} row${rowsMin === 1 ? "" : "s"}`)
+        .join(" and ");
+      throw new SomaError({
+        code: "TOO_FEW_GROUPS",
+        kind: "usage",
+        what: `dataset ${context.dataset.name} has ${this.names.length} training groups with ${what}; 2 are needed`,
+        next: "give rows that belong together the same group, or choose another objective",
+      });
+    }
+    this.batchSize = Math.min(context.batchSize, this.names.length);
+  }
+
+  /** The groups of a step, each with its rows. A pass goes through all groups in an order of its own; what does not fill a batch is left out. */
+  at(step: number): readonly (readonly Example[])[] {
+    const stepsPerPass = Math.floor(this.names.length / this.batchSize);
+    const pass = Math.floor(step / stepsPerPass);
+    if (pass !== this.pass) {
+      this.order = seededRng(this.seed, `pass/${pass}`).sample(
+        this.names.length,
+        this.names.length,
+      );
+      this.pass = pass;
+    }
+    const from = (step % stepsPerPass) * this.batchSize;
+    return Array.from(this.order.subarray(from, from + this.batchSize), (index) =>
+      present(this.rows.get(present(this.names[index], "a group of the order")), "rows of a group"),
+    );
+  }
+}
+
+/** `count` rows of a group in random order; fewer rows than that are used again. */
+export function drawRows(rows: readonly Example[], count: number, rng: Rng): readonly Example[] {
+  const order = rng.sample(rows.length, Math.min(count, rows.length));
+  return Array.from({ length: count }, (_, i) =>
+    present(rows[present(order[i % order.length], "a row was drawn")], "a row of the group"),
+  );
+}
+
+export function hasModality(example: Example, modality: ViewModality): boolean {
+  return modality === "image" ? example.image !== undefined : example.text !== undefined;
+}
+
+/** Turns rows into token sequences, pictures augmented. */
+export class Tokens {
+  private readonly context: ObjectiveContext;
+  private readonly augmentation: AugmentSettings;
+  private readonly ids = new Map<string, TokenSequence>();
+
+  constructor(context: ObjectiveContext, augmentation: AugmentSettings) {
+    this.context = context;
+    this.augmentation = augmentation;
+  }
+
+  image(example: Example, rng: Rng): MaskedTokens {
+    return { tokens: augment(this.picture(example), this.augmentation, rng) };
+  }
+
+  /** The picture as it is. */
+  plainImage(example: Example): TokenSequence {
+    return patchify(this.picture(example));
+  }
+
+  /** Cut to the tower's length. Tokenised once per example. */
+  text(example: Example): TokenSequence {
+    let tokens = this.ids.get(example.id);
+    if (tokens === undefined) {
+      const { tokenizer, encoder } = this.context;
+      assert(tokenizer !== undefined, "an objective on text is given a tokenizer");
+      const ids = tokenizer.encode(present(example.text, "a text row has text"));
+      const maxTokens = encoder.config.text?.maxTokens ?? ids.length;
+      tokens = { kind: "ids", modality: "text", ids: ids.subarray(0, maxTokens) };
+      this.ids.set(example.id, tokens);
+    }
+    return tokens;
+  }
+
+  private picture(example: Example) {
+    const { images } = this.context;
+    assert(images !== undefined, "an objective on pictures is given the decoded pictures");
+    return images.get(example.id);
+  }
+}
