@@ -22,6 +22,7 @@ import {
   checkRowCount,
   classNamesOfMetadata,
   malformed,
+  unreadCompression,
   type Table,
 } from "./table.ts";
 
@@ -31,7 +32,7 @@ const FILE_MAGIC = "ARROW1";
 
 /**
  * An Arrow IPC file or stream, uncompressed, as pyarrow and Hugging Face's datasets write them.
- * @throws SomaError MANIFEST_MALFORMED (corrupt), MANIFEST_TOO_LARGE (refused)
+ * @throws SomaError MANIFEST_MALFORMED (corrupt), MANIFEST_COMPRESSION (usage), MANIFEST_TOO_LARGE (refused)
  */
 export async function readArrow(path: string): Promise<Table> {
   checkFileSize(path, (await stat(path)).size);
@@ -44,6 +45,9 @@ export async function readArrow(path: string): Promise<Table> {
     table = tableFromIPC(bytes);
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);
+    if (why.includes("codec not found")) {
+      throw unreadCompression(path, "write it uncompressed, or as Parquet", cause);
+    }
     throw malformed(path, "whole file", `it is not a readable Arrow file (${why})`, cause);
   }
   checkRowCount(path, table.numRows);

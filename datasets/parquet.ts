@@ -18,6 +18,7 @@ import {
   checkRowCount,
   classNamesOfMetadata,
   malformed,
+  unreadCompression,
   type Table,
 } from "./table.ts";
 
@@ -29,7 +30,7 @@ const COMPRESSORS: Compressors = {
   ...zstandard(),
 };
 
-/** @throws SomaError MANIFEST_MALFORMED (corrupt), MANIFEST_TOO_LARGE (refused) */
+/** @throws SomaError MANIFEST_MALFORMED (corrupt), MANIFEST_COMPRESSION (usage), MANIFEST_TOO_LARGE (refused) */
 export async function readParquet(path: string): Promise<Table> {
   checkFileSize(path, (await stat(path)).size);
   let file: AsyncBuffer;
@@ -70,6 +71,9 @@ export async function readParquet(path: string): Promise<Table> {
 
 function unreadable(path: string, cause: unknown): Error {
   const why = cause instanceof Error ? cause.message : String(cause);
+  if (why.includes("unsupported compression codec")) {
+    return unreadCompression(path, "write it with snappy, gzip, brotli or no compression", cause);
+  }
   return malformed(path, "whole file", `it is not a readable Parquet file (${why})`, cause);
 }
 
@@ -79,7 +83,7 @@ function zstandard(): Compressors {
   return decompress === undefined ? {} : { ZSTD: (input) => decompress(input) };
 }
 
-/** Embeddings as Parquet: id and modality strings, embedding list<float>. @param rows at least one */
+/** Embeddings as Parquet: id and modality strings, embedding list<float>. */
 export function writeEmbeddingsParquet(rows: readonly EmbeddingRow[]): Uint8Array {
   return new Uint8Array(
     parquetWriteBuffer({

@@ -35,6 +35,19 @@ export function malformed(path: string, place: string, why: string, cause?: unkn
   );
 }
 
+/** The refusal of a sound file whose compression is not read here. */
+export function unreadCompression(path: string, remedy: string, cause: unknown): SomaError {
+  return new SomaError(
+    {
+      code: "MANIFEST_COMPRESSION",
+      kind: "usage",
+      what: `${path} is compressed in a way that is not read here`,
+      next: remedy,
+    },
+    { cause },
+  );
+}
+
 /** @throws SomaError MANIFEST_TOO_LARGE (refused) */
 export function checkRowCount(path: string, rowCount: number): void {
   if (rowCount > TABLE_ROWS_MAX) {

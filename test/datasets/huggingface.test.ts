@@ -1,5 +1,6 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import {
   Binary,
   Field,
@@ -11,11 +12,15 @@ import {
   vectorFromArray,
   type Vector,
 } from "apache-arrow";
-import { expect, test } from "vitest";
+import { beforeAll, describe, expect, test } from "vitest";
 import { loadImages } from "../../datasets/images.ts";
 import { loadDataset } from "../../datasets/registry.ts";
 import { splitOf } from "../../datasets/split.ts";
 import { plainPng, refusal, temporaryFolder } from "./support.ts";
+
+beforeAll(async () => {
+  process.env["SOMA_CACHE"] = await temporaryFolder();
+});
 
 const FEATURES = {
   image: { _type: "Image" },
@@ -93,7 +98,6 @@ test("a saved DatasetDict gives its splits, its pictures and the names of its cl
   expect(warnings.join("\n")).toMatch(/"unsupervised" is left out/);
   expect(warnings.join("\n")).toMatch(/ignored column: "source"/);
 
-  process.env["SOMA_CACHE"] = await temporaryFolder();
   const images = await loadImages(dataset, dataset.examples, { maxPatches: 16, workers: 0 });
   expect(dataset.examples.map(({ id }) => images.get(id).pixels[0])).toEqual([
     10, 250, 20, 30, 240,
@@ -141,4 +145,35 @@ test("a class that has no name is refused with its row", async () => {
   ]);
   const error = await refusal(loadDataset(folder, { warn: () => undefined }));
   expect(error.message).toMatch(/row 1: its label 2 has no name/);
+});
+
+describe("files that Hugging Face's own library wrote (fixtures/make.py)", () => {
+  const fixture = (name: string): string =>
+    fileURLToPath(new URL(`fixtures/${name}`, import.meta.url));
+
+  test("a saved DatasetDict of two shards", async () => {
+    const dataset = await loadDataset(fixture("saved-dict"));
+    expect(dataset.examples.map(({ id, split, label, text }) => [id, split, label, text])).toEqual([
+      ["train/0", "train", "dark", "shade 10"],
+      ["train/1", "train", "bright", "shade 200"],
+      ["train/2", "train", "dark", "shade 20"],
+      ["test/0", "test", "bright", "shade 210"],
+    ]);
+    const images = await loadImages(dataset, dataset.examples, { maxPatches: 16, workers: 0 });
+    expect(dataset.examples.map(({ id }) => images.get(id).pixels[0])).toEqual([10, 200, 20, 210]);
+  });
+
+  test("a Parquet file with picture structs and class names in its metadata", async () => {
+    const warnings: string[] = [];
+    const dataset = await loadDataset(fixture("manifest.parquet"), {
+      warn: (sentence) => warnings.push(sentence),
+    });
+    expect(dataset.examples.map(({ id, group, label }) => [id, group, label])).toEqual([
+      ["1", "a", "dark"],
+      ["2", "b", "bright"],
+    ]);
+    expect(warnings).toEqual([expect.stringMatching(/ignored column: "caption"/)]);
+    const images = await loadImages(dataset, dataset.examples, { maxPatches: 16, workers: 0 });
+    expect(dataset.examples.map(({ id }) => images.get(id).pixels[0])).toEqual([30, 220]);
+  });
 });

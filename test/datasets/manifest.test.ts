@@ -342,6 +342,18 @@ describe("a manifest is refused", () => {
     expect(error.message).toMatch(/line 1: the line is longer/);
   });
 
+  test("if its compression is not read here, and what to do is said", async () => {
+    // LZ4 is one of those that neither hyparquet nor Node has.
+    const parquet = parquetWriteBuffer({
+      codec: "LZ4_RAW",
+      compressors: { LZ4_RAW: (input) => input },
+      columnData: ["id", "group", "text"].map((name) => ({ name, data: ["x"], type: "STRING" })),
+    });
+    const error = await refusal(load(".parquet", new Uint8Array(parquet)));
+    expect(error).toMatchObject({ code: "MANIFEST_COMPRESSION", exitCode: 2 });
+    expect(error.next).toContain("snappy");
+  });
+
   test("if Parquet or Arrow is cut short anywhere, or is something else", async () => {
     const list = Array.from({ length: 50 }, (_, i) => ({ id: `${i}`, group: "g", text: `t${i}` }));
     const stream = tableToIPC(arrowTable(list), "stream");

@@ -6,10 +6,16 @@ import { afterAll, expect } from "vitest";
 import { SomaError } from "../../base/errors.ts";
 import { encodePng } from "../../tokenizers/image/decode.ts";
 
+const folders: string[] = [];
+// At the top of the module, so that it is a hook of the whole test file that imports this.
+afterAll(async () => {
+  for (const folder of folders) await rm(folder, { recursive: true, force: true });
+});
+
 /** A new empty folder, removed after the test file. */
 export async function temporaryFolder(): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), "soma-datasets-"));
-  afterAll(() => rm(folder, { recursive: true, force: true }));
+  folders.push(folder);
   return folder;
 }
 
