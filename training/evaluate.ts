@@ -2,6 +2,7 @@
  * The cheap judgement during training that picks `best`: recall at 10 across the views of validation groups.
  * A view is one rendering of a concept: a drawing, a name, a gloss. The full kit is bench/quality.
  */
+import { present } from "../base/errors.ts";
 import { matMul, tf, type Tensor2D } from "../models/backend.ts";
 import type { TransformerEncoder } from "../models/transformer.ts";
 import { byGroup } from "../datasets/batch.ts";
@@ -16,30 +17,44 @@ const IMAGE_VIEWS_MAX = 3;
 const TEXT_VIEWS_MAX = 2;
 const RECALL_AT = 10;
 
+type Modality = "image" | "text";
+
 export interface View {
   /** e.g. "image/twemoji" */
   readonly name: string;
-  readonly modality: "image" | "text";
+  readonly modality: Modality;
   /** Group index → its input in this view, where it has one. */
   readonly inputs: ReadonlyMap<number, MaskedTokens>;
 }
 
-export interface ValidationSet {
-  readonly groupCount: number;
-  readonly views: readonly View[];
-  /** Ordered pairs of positions in `views`: query → candidates. */
-  readonly pairs: readonly (readonly [query: number, candidates: number])[];
-}
+/** What is compared on validation groups, best choice first. */
+export type ValidationSet =
+  | {
+      readonly kind: "views";
+      readonly groupCount: number;
+      readonly views: readonly View[];
+      /** Ordered pairs of positions in `views`: query → candidates. */
+      readonly pairs: readonly (readonly [query: number, candidates: number])[];
+    }
+  /** Where no concept has two views: does the nearest neighbour have the same label? */
+  | {
+      readonly kind: "labels";
+      readonly groupCount: number;
+      readonly inputs: readonly MaskedTokens[];
+      readonly labels: readonly string[];
+    };
 
+/** Percent; the higher, the better. */
 export interface ValidationScores {
-  /** Mean over pairs of views, in percent. What picks `best`. */
-  readonly recall10: number;
-  readonly recall1: number;
+  /** What picks `best`: recall at 10, or the share of right neighbours. */
+  readonly score: number;
+  /** By name, as logged: { recall10, recall1 }, means over the pairs of views, or { neighbor1 }. */
+  readonly metrics: Readonly<Record<string, number>>;
 }
 
 /**
- * The validation groups and the views to compare, the same for every seed. With pictures and text: pictures
- * against the first text view, both ways; else the views of one modality against each other.
+ * The validation groups and what to compare of them, the same for every seed. With pictures and text: pictures
+ * against the first text view, both ways; else the views of one modality against each other; else labels.
  * @returns undefined if the dataset has no validation split, or nothing in it to compare
  */
 export function makeValidationSet(
@@ -53,10 +68,8 @@ export function makeValidationSet(
     groups.length,
     Math.min(groups.length, groupsMax),
   );
-  const found = new Map<
-    string,
-    { modality: View["modality"]; inputs: Map<number, MaskedTokens> }
-  >();
+  const found = new Map<string, { modality: Modality; inputs: Map<number, MaskedTokens> }>();
+  const labelled: { input: MaskedTokens; label: string }[] = [];
   chosen.forEach((position, groupIndex) => {
     const unnamed = { image: 0, text: 0 };
     for (const example of groups[position]?.[1] ?? []) {
@@ -65,6 +78,7 @@ export function makeValidationSet(
         const view = found.get(name) ?? { modality, inputs: new Map<number, MaskedTokens>() };
         found.set(name, view);
         if (!view.inputs.has(groupIndex)) view.inputs.set(groupIndex, input);
+        if (example.label !== undefined) labelled.push({ input, label: example.label });
       }
     }
   });
@@ -72,38 +86,54 @@ export function makeValidationSet(
   const images = mostCommon(views, "image", IMAGE_VIEWS_MAX);
   const texts = mostCommon(views, "text", images.length > 0 ? 1 : TEXT_VIEWS_MAX);
   const kept = [...images, ...texts];
-  const pairs: [number, number][] = [];
-  kept.forEach((a, i) => {
-    kept.forEach((b, j) => {
-      const crosses = a.modality !== b.modality;
-      if (i !== j && crosses === (images.length > 0 && texts.length > 0)) pairs.push([i, j]);
-    });
-  });
-  const used = pairs.filter(([i, j]) => commonGroups(kept[i], kept[j]).length >= 2);
-  return used.length === 0 ? undefined : { groupCount: chosen.length, views: kept, pairs: used };
+  const pairs = pairsOfViews(kept, images.length > 0 && texts.length > 0);
+  const groupCount = chosen.length;
+  if (pairs.length > 0) return { kind: "views", groupCount, views: kept, pairs };
+  if (new Set(labelled.map(({ label }) => label)).size < 2) return undefined;
+  return {
+    kind: "labels",
+    groupCount,
+    inputs: labelled.map(({ input }) => input),
+    labels: labelled.map(({ label }) => label),
+  };
 }
 
-/** Embeds every view once. Leaves no tensors. */
-export function validate(encoder: TransformerEncoder, set: ValidationSet): ValidationScores {
-  const embedded = set.views.map((view) => {
-    const rows = embedInputs(encoder, [...view.inputs.values()]).map(normalised);
-    return new Map(
-      [...view.inputs.keys()].map((group, i) => [group, rows[i] ?? new Float32Array()]),
-    );
+function pairsOfViews(views: readonly View[], crossing: boolean): [number, number][] {
+  const pairs: [number, number][] = [];
+  views.forEach((a, i) => {
+    views.forEach((b, j) => {
+      const wanted = i !== j && (a.modality !== b.modality) === crossing;
+      const common = [...a.inputs.keys()].filter((group) => b.inputs.has(group));
+      if (wanted && common.length >= 2) pairs.push([i, j]);
+    });
   });
-  let recall1 = 0;
-  let recall10 = 0;
-  for (const [i, j] of set.pairs) {
-    const queries = embedded[i] ?? new Map<number, Float32Array>();
-    const candidates = embedded[j] ?? new Map<number, Float32Array>();
-    const ranks = ranksAcross(queries, candidates);
-    recall1 += ranks.filter((rank) => rank <= 1).length / ranks.length;
-    recall10 += ranks.filter((rank) => rank <= RECALL_AT).length / ranks.length;
+  return pairs;
+}
+
+/** Embeds every input once. Leaves no tensors. */
+export function validate(encoder: TransformerEncoder, set: ValidationSet): ValidationScores {
+  switch (set.kind) {
+    case "views": {
+      const embedded = set.views.map(({ inputs }) => {
+        const rows = embedInputs(encoder, [...inputs.values()]).map(normalised);
+        return new Map(
+          [...inputs.keys()].map((group, i) => [group, present(rows[i], "a row an input")]),
+        );
+      });
+      const ranks = set.pairs.map(([i, j]) =>
+        ranksAcross(present(embedded[i], "a query view"), present(embedded[j], "a candidate view")),
+      );
+      const recall = (k: number): number =>
+        mean(ranks.map((of) => 100 * mean(of.map((rank) => (rank <= k ? 1 : 0)))));
+      const recall10 = recall(RECALL_AT);
+      return { score: recall10, metrics: { recall10, recall1: recall(1) } };
+    }
+    case "labels": {
+      const rows = embedInputs(encoder, set.inputs).map(normalised);
+      const neighbor1 = 100 * neighborAgreement(rows, set.labels);
+      return { score: neighbor1, metrics: { neighbor1 } };
+    }
   }
-  return {
-    recall10: (100 * recall10) / set.pairs.length,
-    recall1: (100 * recall1) / set.pairs.length,
-  };
 }
 
 /**
@@ -148,7 +178,28 @@ function matrix(rows: readonly Float32Array[]): Tensor2D {
   return tf.tensor2d(values, [rows.length, length]);
 }
 
-function mostCommon(views: readonly View[], modality: View["modality"], max: number): View[] {
+/** Share of rows whose nearest other row, by cosine, has their label. @param rows unit vectors, one a label */
+export function neighborAgreement(
+  rows: readonly Float32Array[],
+  labels: readonly string[],
+): number {
+  const similarities = similarity(rows, rows);
+  const right = rows.map((_, i) => {
+    let nearest = -1;
+    let highest = Number.NEGATIVE_INFINITY;
+    for (let j = 0; j < rows.length; j++) {
+      const value = similarities[i * rows.length + j] ?? Number.NaN;
+      if (j !== i && value > highest) {
+        highest = value;
+        nearest = j;
+      }
+    }
+    return labels[nearest] === labels[i] ? 1 : 0;
+  });
+  return mean(right);
+}
+
+function mostCommon(views: readonly View[], modality: Modality, max: number): View[] {
   // Stable: of equally common views the one that the dataset names first.
   return views
     .filter((view) => view.modality === modality)
@@ -156,11 +207,11 @@ function mostCommon(views: readonly View[], modality: View["modality"], max: num
     .slice(0, max);
 }
 
-function commonGroups(a: View | undefined, b: View | undefined): readonly number[] {
-  return [...(a?.inputs.keys() ?? [])].filter((group) => b?.inputs.has(group) === true);
-}
-
 function normalised(row: Float32Array): Float32Array {
   const norm = Math.sqrt(row.reduce((sum, x) => sum + x * x, 0));
   return norm > 0 ? row.map((x) => x / norm) : row;
+}
+
+function mean(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
 }

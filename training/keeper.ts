@@ -3,7 +3,7 @@
  * saves the best, the last and the state to resume from, and watches for collapse.
  */
 import type { FolderWriteOptions } from "../base/folders.ts";
-import { describeBackend } from "../models/backend.ts";
+import { describeBackend, type BackendInfo } from "../models/backend.ts";
 import type { ModelCard } from "../models/card.ts";
 import { saveCheckpoint } from "../models/checkpoint.ts";
 import type { HostTensor } from "../models/safetensors.ts";
@@ -12,6 +12,7 @@ import { validate, type ValidationScores } from "./evaluate.ts";
 import type { Experiment } from "./experiment.ts";
 import { embedInputs } from "./inputs.ts";
 import { assignValues, type AdamW, type NamedArrays, type WeightAverage } from "./optimizer.ts";
+import { RECIPES } from "./recipes.ts";
 import type { RunFolder } from "./run-folder.ts";
 import { configDigest, writeState, type TrainCounters } from "./state.ts";
 
@@ -75,8 +76,8 @@ export class Keeper {
     const scores = this.judge();
     if (scores === undefined) return;
     this.log(moment, scores);
-    if (this.bestScore !== null && scores.recall10 < this.bestScore) return;
-    this.bestScore = scores.recall10;
+    if (this.bestScore !== null && scores.score < this.bestScore) return;
+    this.bestScore = scores.score;
     this.bestStep = moment.step;
     await this.saveEncoder("best", moment);
   }
@@ -93,6 +94,7 @@ export class Keeper {
       bestStep: this.bestStep,
       configDigest: configDigest(experiment.config),
       dataDigest: experiment.dataset.digest,
+      backend: arithmeticOf(experiment.backend),
     };
     const shapes = new Map([...experiment.parameters].map(([name, { shape }]) => [name, shape]));
     const state = { counters, adam: optimizer.state(), average: average?.current };
@@ -135,7 +137,7 @@ export class Keeper {
 
   private log(moment: Moment, scores: ValidationScores): void {
     this.latest = scores;
-    this.parts.run.log({ kind: "validation", ...moment, ...scores });
+    this.parts.run.log({ kind: "validation", ...moment, ...scores.metrics });
   }
 
   private async saveEncoder(name: "last" | "best", moment: Moment): Promise<void> {
@@ -155,18 +157,19 @@ export class Keeper {
     const { config, dataset, backend } = this.parts.experiment;
     const { name, licence, digest } = dataset;
     const on = `${name}, validation split`;
-    const metrics =
-      this.latest === undefined
-        ? []
-        : [
-            { name: "R@10 across views", value: this.latest.recall10, on },
-            { name: "R@1 across views", value: this.latest.recall1, on },
-          ];
+    const metrics = Object.entries(this.latest?.metrics ?? {}).map(([key, value]) => ({
+      name: METRIC_NAMES[key] ?? key,
+      value,
+      on,
+    }));
+    const { recipe } = config;
+    const summary = RECIPES.find((known) => known.name === recipe)?.summary;
     return {
-      name: config.recipe,
+      name: recipe,
+      ...(summary === undefined ? {} : { summary: sentence(summary) }),
       datasets: [{ name, licence, digest }],
       training: {
-        recipe: config.recipe,
+        recipe,
         seed: config.seed,
         steps: step,
         seconds,
@@ -175,4 +178,20 @@ export class Keeper {
       metrics,
     };
   }
+}
+
+/** As the model card calls the metrics of a validation. */
+const METRIC_NAMES: Readonly<Record<string, string>> = {
+  recall10: "R@10 across views",
+  recall1: "R@1 across views",
+  neighbor1: "nearest neighbour has the same label",
+};
+
+function sentence(summary: string): string {
+  return `${summary.charAt(0).toUpperCase()}${summary.slice(1)}.`;
+}
+
+/** What decides how sums are rounded: two runs are equal to the last bit only where this is equal. */
+export function arithmeticOf({ detail, threads }: BackendInfo): string {
+  return `${detail}, ${threads} ${threads === 1 ? "thread" : "threads"}`;
 }

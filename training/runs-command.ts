@@ -15,8 +15,8 @@ interface RunSummary {
   readonly steps: number;
   readonly seconds: number;
   readonly loss: number | null;
-  /** The best of the run, in percent. */
-  readonly recall10: number | null;
+  /** The best validation score of the run, in percent. */
+  readonly best: number | null;
 }
 
 export async function listRunsCommand(flags: {
@@ -34,17 +34,17 @@ export async function listRunsCommand(flags: {
     say(`there is no run in ${flags.runs}/`);
     return;
   }
-  const rows = summaries.map(({ name, recipe, seed, steps, seconds, loss, recall10 }) => [
+  const rows = summaries.map(({ name, recipe, seed, steps, seconds, loss, best }) => [
     name,
     recipe,
     String(seed ?? ""),
     String(steps),
     seconds.toFixed(1),
     loss?.toFixed(3) ?? "",
-    recall10?.toFixed(1) ?? "",
+    best?.toFixed(1) ?? "",
   ]);
   process.stdout.write(
-    `${table(["run", "recipe", "seed", "steps", "seconds", "loss", "best R@10"], rows)}\n`,
+    `${table(["run", "recipe", "seed", "steps", "seconds", "loss", "best %"], rows)}\n`,
   );
 }
 
@@ -86,7 +86,9 @@ async function summarise(path: string, name: string): Promise<RunSummary> {
   ]);
   const last = metrics.at(-1);
   const lastTrain = metrics.findLast(({ kind }) => kind === "train");
-  const scores = metrics.map((line) => numberOf(line, "recall10")).filter((x) => x !== null);
+  const scores = metrics
+    .map((line) => numberOf(line, "recall10") ?? numberOf(line, "neighbor1"))
+    .filter((score) => score !== null);
   return {
     name,
     path,
@@ -96,7 +98,7 @@ async function summarise(path: string, name: string): Promise<RunSummary> {
     steps: last?.step ?? 0,
     seconds: last?.seconds ?? 0,
     loss: numberOf(lastTrain, "loss"),
-    recall10: scores.length === 0 ? null : Math.max(...scores),
+    best: scores.length === 0 ? null : Math.max(...scores),
   };
 }
 

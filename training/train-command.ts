@@ -20,6 +20,7 @@ import {
 } from "./config.ts";
 import { describeEnvironment } from "./environment.ts";
 import { openExperiment, type Experiment } from "./experiment.ts";
+import { arithmeticOf } from "./keeper.ts";
 import type { ObjectiveFactory } from "./objective.ts";
 import { findRecipe, RECIPES } from "./recipes.ts";
 import { findRun, refuseExistingRun, RunFolder, runName } from "./run-folder.ts";
@@ -233,7 +234,15 @@ function introduction(experiment: Experiment, out: string, state: TrainState | u
         : `validated on ${validation.groupCount} groups`
     }`,
   ];
-  if (state !== undefined) lines.push(`goes on at step ${state.counters.step}`);
+  if (state !== undefined) {
+    const here = arithmeticOf(backend);
+    const before = state.counters.backend;
+    lines.push(
+      here === before
+        ? `goes on at step ${state.counters.step}`
+        : `goes on at step ${state.counters.step}; it was saved on ${before}, so it will not equal an unbroken run to the last bit`,
+    );
+  }
   if (Object.keys(config.objectives).some((name) => CONTRASTIVE.test(name))) {
     lines.push(
       `a contrastive loss at chance is ln(${config.batchSize}) = ${Math.log(config.batchSize).toFixed(2)}`,
@@ -256,8 +265,10 @@ async function report(
   const { steps, seconds, examplesPerSecond, loss, validation, best } = result;
   const checkpoint = await resolveCheckpoint(out);
   if (validation !== undefined) {
-    const { recall1, recall10 } = validation;
-    tell(`validation R@1 ${recall1.toFixed(1)}, R@10 ${recall10.toFixed(1)} at step ${steps}`);
+    const scores = Object.entries(validation.metrics).map(
+      ([name, value]) => `${name} ${value.toFixed(1)}`,
+    );
+    tell(`validation at step ${steps}: ${scores.join(", ")}`);
   }
   tell(`${steps} steps in ${seconds.toFixed(1)} s; the encoder is ${shown(checkpoint)}`);
   tell(`run ${shown(out)}`);
@@ -276,7 +287,7 @@ async function report(
     backendDetail: describeBackend(backend),
     examplesPerSecond,
     loss,
-    validation: validation ?? null,
+    validation: validation?.metrics ?? null,
     best: best ?? null,
   });
 }

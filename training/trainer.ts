@@ -6,11 +6,11 @@ import { setImmediate } from "node:timers/promises";
 import { assert } from "../base/errors.ts";
 import type { FolderWriteOptions } from "../base/folders.ts";
 import { SILENT, type Progress } from "../base/progress.ts";
-import { tf } from "../models/backend.ts";
+import { tf, type Variable } from "../models/backend.ts";
 import { Budget } from "./budget.ts";
 import type { ValidationScores } from "./evaluate.ts";
 import type { Experiment } from "./experiment.ts";
-import { assertFinite, computeGradients } from "./gradients.ts";
+import { assertFinite, computeGradients, type StepGradients } from "./gradients.ts";
 import { Keeper } from "./keeper.ts";
 import { AdamW, clipScale, WeightAverage } from "./optimizer.ts";
 import type { RunFolder } from "./run-folder.ts";
@@ -66,7 +66,8 @@ export async function train(
   const keeper = new Keeper({ experiment, run, optimizer, average, counters, warn, write });
   const budget = new Budget(config, counters?.elapsedS ?? 0);
 
-  let step = counters?.step ?? 0; // updates done
+  const firstStep = counters?.step ?? 0;
+  let step = firstStep; // updates done
   let exampleCount = 0;
   let loss = Number.NaN;
   budget.planValidation(keeper.rehearse(step));
@@ -79,13 +80,14 @@ export async function train(
     });
     const gradients = computeGradients(batches, encoder, parameters);
     assertFinite(gradients, step);
+    if (step === firstStep) warnOfIdle(gradients, parameters, warn);
     const rate = learningRateAt(budget.progress(step), config);
     const gradientScale = clipScale(gradients.norm, config.clipNorm);
     optimizer.update(gradients.arrays, { learningRate: rate, gradientScale });
     average?.update(optimizer.weights);
     const leaked = tf.memory().numTensors - tensorCount;
     // The first step may build constants that stay.
-    assert(leaked === 0 || exampleCount === 0, `step ${step + 1} leaks ${leaked} tensors`);
+    assert(leaked === 0 || step === firstStep, `step ${step + 1} leaks ${leaked} tensors`);
 
     step++;
     loss = gradients.loss;
@@ -102,7 +104,11 @@ export async function train(
         examplesPerSecond: exampleCount / budget.sessionS,
       });
     }
-    progress.update({ ...budget.shown(step), count: step, note: `loss ${loss.toFixed(3)}` });
+    progress.update({
+      ...budget.shown(step),
+      count: step - firstStep,
+      note: `loss ${loss.toFixed(3)}`,
+    });
 
     const now = { step, seconds: budget.elapsedS };
     if (config.collapse.everySteps > 0 && step % config.collapse.everySteps === 0)
@@ -132,4 +138,17 @@ export async function train(
 /** Parts of the loss under names of their own: "loss/contrastive". */
 function prefixed(parts: Readonly<Record<string, number>>): Record<string, number> {
   return Object.fromEntries(Object.entries(parts).map(([name, value]) => [`loss/${name}`, value]));
+}
+
+/** A parameter that no loss depends on stays as it was drawn: seldom what was meant. */
+function warnOfIdle(
+  gradients: StepGradients,
+  parameters: ReadonlyMap<string, Variable>,
+  warn: (sentence: string) => void,
+): void {
+  const idle = [...parameters.keys()].filter((name) => !gradients.arrays.has(name));
+  if (idle.length === 0) return;
+  warn(
+    `${idle.length} of ${parameters.size} parameters are not trained by this objective: ${idle.slice(0, 3).join(", ")}${idle.length > 3 ? ", …" : ""}`,
+  );
 }
