@@ -162,7 +162,7 @@ describe("arrows", () => {
     ["bench that imports the roof", { "bench/a.ts": 'import "../cli.ts";' }],
     [
       "a worker in another wing",
-      { "tokenizers/a.ts": 'new URL("../node/w.js", import.meta.url);' },
+      { "tokenizers/a.ts": 'new Worker(new URL("../node/w.js", import.meta.url));' },
     ],
     ["the roof that imports more than commands", { "cli.ts": 'import "./training/trainer.ts";' }],
     ["protocol that imports models", { "protocol/a.ts": 'import "../models/b.ts";' }],
@@ -201,6 +201,10 @@ describe("arrows", () => {
     [
       "a test that imports anything",
       { "test/a.test.ts": 'import "../node/b.ts"; import "../cli.ts";' },
+    ],
+    [
+      "a program of its own that is started by path",
+      { "bench/a.ts": 'spawn("node", [fileURLToPath(new URL("../cli.js", import.meta.url))]);' },
     ],
     ["a comment that looks like an import", { "base/a.ts": '// import "../models/b.ts";' }],
   ]);

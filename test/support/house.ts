@@ -89,7 +89,7 @@ export interface Import {
   /** As written. */
   readonly specifier: string;
   readonly line: number;
-  /** "static" runs before the file does; "type" vanishes; "dynamic" runs when reached (import(), require, new URL). */
+  /** "static" runs before the file does; "type" vanishes; "dynamic" runs when reached (import(), require, new Worker). */
   readonly kind: "static" | "type" | "dynamic";
 }
 
@@ -144,10 +144,13 @@ function isLoader(callee: ts.Expression): boolean {
   return ts.isIdentifier(callee) && callee.text === "require";
 }
 
-/** `new URL("./worker.js", import.meta.url)`: a file of ours that a thread will run. */
+/** `new Worker(new URL("./worker.js", import.meta.url))`: a file of ours that a thread will run. */
 function isWorkerUrl(node: ts.NewExpression): boolean {
   const first = node.arguments?.[0];
   return (
+    ts.isNewExpression(node.parent) &&
+    ts.isIdentifier(node.parent.expression) &&
+    node.parent.expression.text === "Worker" &&
     ts.isIdentifier(node.expression) &&
     node.expression.text === "URL" &&
     first !== undefined &&
