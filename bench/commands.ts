@@ -1,0 +1,85 @@
+/** `soma evaluate` and `soma bench`. What computes is loaded when a command runs, so that help is quick. */
+import type { Command } from "commander";
+import type { EvaluateFlags } from "./quality/evaluate-command.ts";
+import type { SeedsFlags } from "./quality/seeds-command.ts";
+
+export function registerBenchCommands(program: Command): void {
+  registerEvaluate(program);
+  const bench = program
+    .command("bench")
+    .description("measure what stands in bench/RESULTS.md again: quality over seeds, speed");
+  registerQuality(bench);
+}
+
+function registerEvaluate(program: Command): void {
+  program
+    .command("evaluate")
+    .description(
+      "judge an encoder: retrieval, k-NN, linear probe, zero-shot, spectrum, differential loss, beside the floors",
+    )
+    .argument("[checkpoint]", "checkpoint or run folder")
+    .option(
+      "--dataset <name>",
+      "registered name, or path of a manifest or folder (default: the run's own)",
+    )
+    .option("--split <name>", "test or validation", "test")
+    .option(
+      "--embeddings <files...>",
+      "judge stored embeddings (.jsonl, .arrow, .parquet) instead of a checkpoint",
+    )
+    .option("--cuts <list>", "prefix lengths of stored embeddings to judge too, e.g. 64,128")
+    .option(
+      "--text-variants <list>",
+      "which texts of a concept are judged, e.g. en,de,ja (default: en, or gloss and lemma)",
+    )
+    .option("--limit <n>", "at most this many concepts of each split, for a quick look")
+    .option("--no-floors", "leave out chance, random init, pixels, PCA and TF-IDF")
+    .option("--plots <dir>", "write eval.json and plots (SVG and PNG) there")
+    .option("--json", "one JSON document on stdout")
+    .option("-q, --quiet", "no progress")
+    .addHelpText(
+      "after",
+      `
+Examples:
+  soma evaluate runs/first --plots runs/first/plots
+  soma evaluate runs/first --dataset my/manifest.jsonl --split test --json
+  soma evaluate --embeddings theirs.jsonl --dataset emoji --cuts 64,128`,
+    )
+    .action(async (checkpoint: string | undefined, flags: EvaluateFlags) => {
+      const { evaluateCommand } = await import("./quality/evaluate-command.ts");
+      await evaluateCommand(checkpoint, flags);
+    });
+}
+
+function registerQuality(bench: Command): void {
+  bench
+    .command("quality")
+    .description("train a recipe with several seeds, judge each run, print mean and spread")
+    .argument("<recipe>", "as for soma train")
+    .option(
+      "--dataset <name>",
+      "registered name, or path of a manifest or folder (default: the recipe's)",
+    )
+    .option("--seeds <list>", "seeds, one run each", "1,2,3")
+    .option("--seconds <n>", "training time of each run (default: the recipe's)")
+    .option("--steps <n>", "steps of each run instead")
+    .option("--set <key=value>", "set any key of the training config; may be repeated", collect)
+    .option(
+      "--out <dir>",
+      "folder for the runs; one that is done is not trained again",
+      "runs/bench-quality",
+    )
+    .option("--json", "one JSON document on stdout")
+    .addHelpText(
+      "after",
+      "\nExample:\n  soma bench quality emoji-image --seeds 1,2,3 --seconds 150",
+    )
+    .action(async (recipe: string, flags: SeedsFlags) => {
+      const { seedsCommand } = await import("./quality/seeds-command.ts");
+      await seedsCommand(recipe, flags);
+    });
+}
+
+function collect(value: string, earlier: readonly string[] = []): readonly string[] {
+  return [...earlier, value];
+}
