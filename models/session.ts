@@ -23,6 +23,9 @@ import type { TransformerEncoder } from "./transformer.ts";
 /** Tokens of one batch at most, padding counted: bounds memory and the time that one batch takes. */
 export const BATCH_TOKENS_DEFAULT = 16_384;
 
+/** Spaces, controls and invisible marks alone: byte fallback makes tokens of them, but they say nothing. */
+const NOTHING_TO_READ = /^[\p{Z}\p{Cc}\p{Cf}]*$/u;
+
 export interface SessionOptions {
   /** The tensor backend to begin with; see `startBackend`. */
   readonly backend?: BackendName;
@@ -142,7 +145,7 @@ export class EncoderSession implements Encoder {
 
   /**
    * The tokens of a text, cut to what the encoder reads.
-   * @throws SomaError MODALITY_NOT_TRAINED (usage), EMPTY_TEXT (usage) for a text without a single token,
+   * @throws SomaError MODALITY_NOT_TRAINED (usage), EMPTY_TEXT (usage) for a text with nothing to read in it,
    *   TEXT_TOO_LARGE (refused)
    */
   tokenizeText(text: string): IdTokens {
@@ -158,12 +161,12 @@ export class EncoderSession implements Encoder {
         next: "split it, or give its beginning: only the first tokens are read",
       });
     }
-    const ids = this.tokenizer.encode(text);
+    const ids = NOTHING_TO_READ.test(text) ? new Int32Array(0) : this.tokenizer.encode(text);
     if (ids.length === 0) {
       throw new SomaError({
         code: "EMPTY_TEXT",
         kind: "usage",
-        what: "the text is empty, or nothing is left of it once spaces and control characters are dropped",
+        what: "the text is empty, or nothing but spaces and control characters",
         next: "give at least one letter, digit or sign",
       });
     }
