@@ -3,7 +3,7 @@
  * A view is one rendering of a concept: a drawing, a name, a gloss. The full kit is bench/quality.
  */
 import { present } from "../base/errors.ts";
-import { matMul, tf, type Tensor2D } from "../models/backend.ts";
+import { matMul, readValues, tf, type Tensor2D } from "../models/backend.ts";
 import type { TransformerEncoder } from "../models/transformer.ts";
 import { byGroup } from "../datasets/batch.ts";
 import type { Dataset } from "../datasets/dataset.ts";
@@ -165,7 +165,7 @@ export function ranksAcross(
 }
 
 function similarity(a: readonly Float32Array[], b: readonly Float32Array[]): Float32Array {
-  return tf.tidy(() => matMul(matrix(a), matrix(b), false, true).dataSync<"float32">());
+  return readValues(() => matMul(matrix(a), matrix(b), false, true));
 }
 
 /** Rows of one length as a tensor [rows, length], owned by the caller's tidy. */

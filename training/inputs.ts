@@ -1,7 +1,7 @@
 /** Examples as the encoder reads them, in the modalities that it has a tower for. */
 import type { Example } from "../datasets/dataset.ts";
 import type { ImageStore } from "../datasets/images.ts";
-import { tf, type Tensor2D } from "../models/backend.ts";
+import { readValues } from "../models/backend.ts";
 import { packTokens } from "../models/batch.ts";
 import type { EncoderConfig } from "../models/config.ts";
 import type { TransformerEncoder } from "../models/transformer.ts";
@@ -72,10 +72,7 @@ export function embedInputs(
     )
       end++;
     const batch = order.slice(start, end);
-    const values = tf.tidy(() => {
-      const embeddings: Tensor2D = encoder.forward(packTokens(batch.map(({ input }) => input)));
-      return embeddings.dataSync<"float32">();
-    });
+    const values = readValues(() => encoder.forward(packTokens(batch.map(({ input }) => input))));
     const dimension = values.length / batch.length;
     batch.forEach(({ index }, b) => {
       rows[index] = values.slice(b * dimension, (b + 1) * dimension);

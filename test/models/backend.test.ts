@@ -11,6 +11,7 @@ import {
   gatherRows,
   matMul,
   measureGflops,
+  readValues,
   startBackend,
   tf,
   type BackendInfo,
@@ -168,6 +169,17 @@ describe("gatherRows", () => {
       ),
       { numRuns: 40 },
     );
+  });
+});
+
+describe("readValues", () => {
+  test("gives the values and leaves no tensor behind, even when reading fails", async () => {
+    const values = await on("cpu", () => {
+      expect(Array.from(readValues(() => tf.tensor1d([1, 2]).mul(3)))).toEqual([3, 6]);
+      expect(() => readValues(() => tf.ones([2]).reshape([3]))).toThrow();
+      return [];
+    });
+    expect(values).toEqual([]);
   });
 });
 
