@@ -147,6 +147,7 @@ export function ranksAcross(
 ): readonly number[] {
   const groups = [...candidates.keys()];
   const asked = [...queries].filter(([group]) => candidates.has(group));
+  if (asked.length === 0) return [];
   const similarities = similarity(
     asked.map(([, row]) => row),
     [...candidates.values()],
