@@ -1,7 +1,14 @@
 /** One picture to decode: what is sent to a worker, and what comes back. Plain data, both ways. */
 import { readFile } from "node:fs/promises";
 import { SomaError, type Failure } from "../base/errors.ts";
-import { decodeImage } from "../tokenizers/image/decode.ts";
+import {
+  decodeImage,
+  resizeImage,
+  type DecodedImage,
+  type DecodeOptions,
+} from "../tokenizers/image/decode.ts";
+import { trimToSquare } from "../tokenizers/image/trim.ts";
+import { imageGrid, PATCH_SIDE } from "../tokenizers/units.ts";
 import { contentHash } from "./digest.ts";
 import type { DecodedPicture } from "./image-cache.ts";
 
@@ -14,6 +21,8 @@ export interface DecodeJob {
   readonly hash: string;
   readonly maxPatches: number;
   readonly trusted: boolean;
+  /** Cut white margins away before scaling. */
+  readonly trimmed: boolean;
 }
 
 export type DecodeResult =
@@ -37,15 +46,10 @@ export async function runDecodeJob(job: DecodeJob): Promise<DecodeResult> {
       };
       return { index, kind: "refused", failure };
     }
-    const { width, height, sourceWidth, sourceHeight, pixels } = await decodeImage(bytes, {
-      maxPatches,
-      trusted,
-    });
-    return {
-      index,
-      kind: "decoded",
-      picture: { width, height, sourceWidth, sourceHeight, pixels },
-    };
+    const picture = job.trimmed
+      ? await decodeTrimmed(bytes, { maxPatches, trusted })
+      : await decodeImage(bytes, { maxPatches, trusted });
+    return { index, kind: "decoded", picture };
   } catch (error) {
     if (error instanceof SomaError) {
       const { code, kind, message: what, next } = error;
@@ -58,4 +62,19 @@ export async function runDecodeJob(job: DecodeJob): Promise<DecodeResult> {
       stack: error instanceof Error ? (error.stack ?? error.message) : String(error),
     };
   }
+}
+
+/** Decoded at the network's full size, cut to the ink, then scaled to the grid that is asked for. */
+async function decodeTrimmed(
+  bytes: Uint8Array,
+  options: Required<DecodeOptions>,
+): Promise<DecodedImage> {
+  const { sourceWidth, sourceHeight, ...large } = await decodeImage(bytes, {
+    trusted: options.trusted,
+  });
+  const ink = trimToSquare(large);
+  // The trimmed picture stands for one as large as its source.
+  const { columns, rows } = imageGrid(sourceWidth, sourceHeight, options.maxPatches);
+  const image = await resizeImage(ink, { width: columns * PATCH_SIDE, height: rows * PATCH_SIDE });
+  return { ...image, sourceWidth, sourceHeight };
 }

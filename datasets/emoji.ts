@@ -89,6 +89,7 @@ export async function loadEmoji(): Promise<Dataset> {
     labels: labelsOf(examples),
     digest: await datasetDigest(examples),
     trusted: true,
+    trimmed: true,
   };
 }
 

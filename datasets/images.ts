@@ -120,11 +120,11 @@ export async function loadImages(
   const folder = join(
     cacheDirectory(),
     "images",
-    `v${CACHE_VERSION}-sharp-${packageVersion("sharp")}-${maxPatches}${dataset.trusted ? "-trusted" : ""}`,
+    `v${CACHE_VERSION}-sharp-${packageVersion("sharp")}-${maxPatches}${dataset.trusted ? "-trusted" : ""}${dataset.trimmed === true ? "-trimmed" : ""}`,
   );
   const decoded = await readCachedPictures(folder, new Set(sources.keys()));
   const missing = [...sources].filter(([hash]) => !decoded.has(hash));
-  const failures = await decodeInto(decoded, missing, folder, dataset.trusted, options);
+  const failures = await decodeInto(decoded, missing, folder, dataset, options);
 
   const skipped: SkippedPicture[] = [];
   for (const { id, image } of examples) {
@@ -148,7 +148,7 @@ async function decodeInto(
   decoded: Map<string, DecodedPicture>,
   missing: readonly (readonly [string, Exclude<ImageSource, { kind: "pixels" }>])[],
   folder: string,
-  trusted: boolean,
+  { trusted, trimmed = false }: Dataset,
   options: LoadImagesOptions,
 ): Promise<Map<string, Failure>> {
   const progress = options.progress ?? SILENT;
@@ -162,7 +162,7 @@ async function decodeInto(
       source.kind === "file"
         ? { kind: source.kind, path: source.path }
         : { kind: source.kind, bytes: source.bytes };
-    return { index, source: plain, hash, maxPatches: options.maxPatches, trusted };
+    return { index, source: plain, hash, maxPatches: options.maxPatches, trusted, trimmed };
   });
   let done = 0;
   const flush = async (): Promise<void> => {

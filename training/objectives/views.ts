@@ -3,9 +3,9 @@
  * rows and which augmentation are functions of (seed, step), so a resumed run sees what it would have seen.
  */
 import { assert, present, SomaError } from "../../base/errors.ts";
-import { byGroup } from "../../datasets/batch.ts";
+import { byGroup, GroupSampler } from "../../datasets/batch.ts";
 import type { Example } from "../../datasets/dataset.ts";
-import { seededRng, type Rng } from "../../tokenizers/random.ts";
+import type { Rng } from "../../tokenizers/random.ts";
 import { patchify } from "../../tokenizers/image/patches.ts";
 import type { MaskedTokens, TokenSequence } from "../../tokenizers/tokenizer.ts";
 import { augment, type AugmentSettings } from "../augment.ts";
@@ -16,11 +16,7 @@ export type ViewModality = "image" | "text";
 /** Training groups that have at least `rowsMin` rows with each of `modalities`. */
 export class Groups {
   private readonly rows: ReadonlyMap<string, readonly Example[]>;
-  private readonly names: readonly string[];
-  private readonly seed: number;
-  private readonly batchSize: number;
-  private pass = -1;
-  private order: Uint32Array = new Uint32Array(0);
+  private readonly sampler: GroupSampler;
 
   constructor(context: ObjectiveContext, needs: Readonly<Partial<Record<ViewModality, number>>>) {
     const train = context.dataset.examples.filter((example) => example.split === "train");
@@ -30,37 +26,23 @@ export class Groups {
       ),
     );
     this.rows = new Map(usable);
-    this.names = [...this.rows.keys()];
-    this.seed = context.seed;
-    if (this.names.length < 2) {
+    if (usable.length < 2) {
       const what = Object.entries(needs)
         .map(([modality, rowsMin]) => `${rowsMin} ${modality} row${rowsMin === 1 ? "" : "s"}`)
         .join(" and ");
       throw new SomaError({
         code: "TOO_FEW_GROUPS",
         kind: "usage",
-        what: `dataset ${context.dataset.name} has ${this.names.length} training groups with ${what}; 2 are needed`,
+        what: `dataset ${context.dataset.name} has ${usable.length} training groups with ${what}; 2 are needed`,
         next: "give rows that belong together the same group, or choose another objective",
       });
     }
-    this.batchSize = Math.min(context.batchSize, this.names.length);
+    this.sampler = new GroupSampler([...this.rows.keys()], context.seed, context.batchSize);
   }
 
-  /** The groups of a step, each with its rows. A pass goes through all groups in an order of its own; what does not fill a batch is left out. */
+  /** The groups of a step, each with its rows: every group once a pass. */
   at(step: number): readonly (readonly Example[])[] {
-    const stepsPerPass = Math.floor(this.names.length / this.batchSize);
-    const pass = Math.floor(step / stepsPerPass);
-    if (pass !== this.pass) {
-      this.order = seededRng(this.seed, `pass/${pass}`).sample(
-        this.names.length,
-        this.names.length,
-      );
-      this.pass = pass;
-    }
-    const from = (step % stepsPerPass) * this.batchSize;
-    return Array.from(this.order.subarray(from, from + this.batchSize), (index) =>
-      present(this.rows.get(present(this.names[index], "a group of the order")), "rows of a group"),
-    );
+    return this.sampler.at(step).map((name) => present(this.rows.get(name), "rows of a group"));
   }
 }
 
