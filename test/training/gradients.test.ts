@@ -1,0 +1,122 @@
+import { afterEach, beforeAll, beforeEach, expect, test } from "vitest";
+import { startBackend, tf, type Scalar, type Variable } from "../../models/backend.ts";
+import { TransformerEncoder } from "../../models/transformer.ts";
+import { seededRng } from "../../tokenizers/random.ts";
+import { combineObjectives } from "../../training/combine.ts";
+import { assertFinite, computeGradients } from "../../training/gradients.ts";
+import type { Objective, PreparedStep } from "../../training/objective.ts";
+import { TINY_IMAGE_CONFIG } from "../support/tiny-encoder.ts";
+
+let encoder: TransformerEncoder;
+let a: Variable;
+let b: Variable;
+let idle: Variable;
+beforeAll(() => startBackend());
+beforeEach(() => {
+  encoder = new TransformerEncoder(TINY_IMAGE_CONFIG, seededRng(1, "test"));
+  a = tf.variable(tf.tensor1d([1, 2]));
+  b = tf.variable(tf.scalar(3));
+  idle = tf.variable(tf.scalar(4));
+});
+afterEach(() => {
+  encoder.dispose();
+  tf.dispose([a, b, idle]);
+});
+
+const parameters = (): ReadonlyMap<string, Variable> =>
+  new Map([
+    ["a", a],
+    ["b", b],
+    ["idle", idle],
+  ]);
+
+/** factor · (Σ a² + b), with gradient (2·factor·a, factor). */
+function quadratic(factor: number): PreparedStep {
+  return {
+    exampleCount: 1,
+    loss: () => {
+      const squares = tf.mul<Scalar>(tf.sum(tf.square(a)), factor);
+      const linear = tf.mul(b, factor).asScalar();
+      return { total: tf.add(squares, linear), parts: { squares, linear } };
+    },
+  };
+}
+
+test("loss, parts and gradients are those of the function, and nothing is left behind", () => {
+  const before = tf.memory().numTensors;
+  const { loss, parts, arrays, norm } = computeGradients([quadratic(2)], encoder, parameters());
+  expect(loss).toBe(16);
+  expect(parts).toEqual({ squares: 10, linear: 6 });
+  expect([...arrays]).toEqual([
+    ["a", Float32Array.of(4, 8)],
+    ["b", Float32Array.of(2)],
+  ]);
+  expect(norm).toBeCloseTo(Math.sqrt(16 + 64 + 4), 12);
+  expect(tf.memory().numTensors).toBe(before);
+});
+
+test("several batches give the mean of their gradients", () => {
+  const batches = [quadratic(1), quadratic(3)];
+  const { loss, parts, arrays } = computeGradients(batches, encoder, parameters());
+  expect(loss).toBe(16);
+  expect(parts).toEqual({ squares: 10, linear: 6 });
+  expect(arrays.get("a")).toEqual(Float32Array.of(4, 8));
+  expect(arrays.has("idle")).toBe(false);
+});
+
+test("objectives are added by weight, and each is logged under its name", () => {
+  const objective = (name: string, factor: number): Objective => ({
+    name,
+    prepare: (step) => quadratic(factor + step),
+  });
+  const combined = combineObjectives([
+    { objective: objective("one", 1), weight: 1 },
+    { objective: objective("two", 2), weight: 0.5 },
+  ]);
+  const step = combined.prepare(0);
+  expect(step.exampleCount).toBe(2);
+  const { loss, parts, arrays } = computeGradients([step], encoder, parameters());
+  expect(loss).toBe(16);
+  expect(parts).toMatchObject({ one: 8, two: 16, "one.squares": 5, "two.linear": 6 });
+  expect(arrays.get("b")).toEqual(Float32Array.of(2));
+  expect(computeGradients([combined.prepare(1)], encoder, parameters()).loss).toBe(28);
+});
+
+test("one objective of weight 1 is left as it is", () => {
+  const only: Objective = { name: "only", prepare: () => quadratic(1) };
+  expect(combineObjectives([{ objective: only, weight: 1 }])).toBe(only);
+  const halved = combineObjectives([{ objective: only, weight: 0.5 }]);
+  expect(computeGradients([halved.prepare(0)], encoder, parameters()).loss).toBe(4);
+});
+
+test("what is not finite is named: the part, else the loss, else the gradient", () => {
+  const finite = {
+    loss: 1,
+    parts: { x: 1 },
+    arrays: new Map([["a", Float32Array.of(1)]]),
+    norm: 1,
+  };
+  expect(() => {
+    assertFinite(finite, 0);
+  }).not.toThrow();
+  const cases: [Partial<typeof finite>, RegExp][] = [
+    [{ loss: Number.NaN, parts: { x: Number.NaN } }, /step 8.*its part x is NaN/],
+    [{ loss: Number.POSITIVE_INFINITY }, /loss became Infinity at step 8.*parts alone is finite/],
+    [
+      {
+        norm: Number.NaN,
+        arrays: new Map([
+          ["ok", Float32Array.of(1)],
+          ["bad", Float32Array.of(Number.NaN)],
+        ]),
+      },
+      /gradient of bad is not finite at step 8 \(1 of 2/,
+    ],
+    [{ norm: Number.POSITIVE_INFINITY }, /too large to be added up at step 8/],
+  ];
+  for (const [broken, message] of cases) {
+    expect(() => {
+      assertFinite({ ...finite, ...broken }, 7);
+    }).toThrow(message);
+  }
+});
