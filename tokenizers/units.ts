@@ -99,7 +99,7 @@ export function assertUnits(modality: Modality, units: number): void {
       code: "TOO_FEW_UNITS",
       kind: "refused",
       what: `this ${modality} has ${units} units, the network needs at least ${UNITS_MIN}`,
-      next: `give a larger or longer ${modality}`,
+      next: `give a ${modality === "image" ? "larger" : "longer"} ${modality}`,
     });
   }
   const { unitsMax } = MODALITIES[modality];

@@ -60,7 +60,11 @@ function firstBadByte(bytes: Uint8Array): number {
     if (middle <= bytes.length && good(middle)) low = middle;
     else high = middle;
   }
-  return Math.min(low, bytes.length - 1);
+  if (low < bytes.length) return low;
+  // The last character is cut short: name its first byte, behind which only continuation bytes 10xxxxxx follow.
+  let offset = bytes.length - 1;
+  while (((bytes[offset] ?? 0) & 0xc0) === 0x80) offset--;
+  return offset;
 }
 
 /** 1-based line that holds the byte at `offset`. */
