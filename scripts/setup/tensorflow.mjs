@@ -1,15 +1,7 @@
 // TensorFlow's C libraries and headers, taken from a wheel of PyPI into the cache directory. One wheel per platform is
 // pinned by SHA-256, always the one of CPython 3.11: only its C libraries are used, so the local Python's version
 // does not matter. The unpacked folder appears by a rename, with a record of its files: half of one is never used.
-import {
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  renameSync,
-  rmSync,
-  statfsSync,
-  statSync,
-} from "node:fs";
+import fs, { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import {
   cacheDirectory,
@@ -224,7 +216,8 @@ function checkMachine(wheel) {
     );
   }
   mkdirSync(cacheDirectory(), { recursive: true });
-  const disk = statfsSync(cacheDirectory());
+  // By the default export: Node 16 has no such name, and should come as far as being told that it is too old.
+  const disk = fs.statfsSync(cacheDirectory());
   const freeMb = (disk.bavail * disk.bsize) / 1e6;
   if (freeMb < wheel.diskMb) {
     throw new PartMissing(
