@@ -2,7 +2,7 @@
 // pinned by SHA-256, always the one of CPython 3.11: only its C libraries are used, so the local Python's version
 // does not matter. The unpacked folder appears by a rename, with a record of its files: half of one is never used.
 import fs, { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import {
   cacheDirectory,
   findProgram,
@@ -163,9 +163,9 @@ export async function provideTensorflow(device) {
   return withLock(`${home(device)}.lock`, "TensorFlow", async () => {
     const meanwhile = await soundTensorflow(device); // another set-up may have brought it
     if (meanwhile !== undefined) return meanwhile;
+    removeLeftovers(device);
     const temporary = `${home(device)}.${process.pid}.tmp`;
     try {
-      rmSync(temporary, { recursive: true, force: true });
       await download(python, wheel, join(temporary, "wheels"));
       await unpack(python, wheel, temporary);
       // What is not whole goes aside first: it takes a second to delete, and the name must not be missing so long.
@@ -178,6 +178,16 @@ export async function provideTensorflow(device) {
     }
     return join(home(device), "tensorflow");
   });
+}
+
+/** A set-up that was killed leaves up to 1.2 GB; whoever holds the lock may remove it. */
+function removeLeftovers(device) {
+  const leftover = new RegExp(
+    `^${basename(home(device)).replaceAll(".", "\\.")}\\.\\d+\\.(tmp|old)$`,
+  );
+  for (const name of readdirSync(cacheDirectory())) {
+    if (leftover.test(name)) rmSync(join(cacheDirectory(), name), { recursive: true, force: true });
+  }
 }
 
 /** tensorflowInCache, with the digests of the libraries checked as well (1 s): asked before something is built on them. */

@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
 import { Clone, removeClones } from "../support/clone.ts";
@@ -150,8 +150,9 @@ ${download}`,
     return clone;
   }
 
-  test("that cannot be downloaded is told with pip's words, and no folder is left", async () => {
+  test("that cannot be downloaded is told with pip's words, and no folder is left, not even an older one", async () => {
     const clone = withPip('echo "ERROR: no route to the index" >&2; exit 1');
+    mkdirSync(join(clone.cache, "tensorflow-2.21.0.4711.tmp"), { recursive: true });
     const { code, output } = await clone.setUp();
     expect(code).toBe(0);
     expect(output).toContain("cannot be downloaded (ERROR: no route to the index)");
