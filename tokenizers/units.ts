@@ -27,13 +27,15 @@ const AUDIO_BIN_ROWS = 128 / PATCH_SIDE; // patches of one spectrogram column
 /** A stored size beyond this is refused long before; it keeps K·W below 2^53 for every K ≤ 2^20. */
 const SIZE_MAX = 2 ** 32;
 
-/** floor(sqrt(n)), exact for every integer 0 ≤ n < 2^53. */
+/** floor(sqrt(n)), exact for every integer 0 ≤ n < 2^53: bit by bit, since the standard leaves Math.sqrt approximate. */
 export function integerSqrt(n: number): number {
   assert(Number.isSafeInteger(n) && n >= 0, `no integer square root of ${n}`);
-  // IEEE sqrt is correctly rounded and monotone, so its floor is right or one too many (n = r² − 1, r > 2^26).
-  const root = Math.floor(Math.sqrt(n));
-  // Exact: every square of an integer up to 94,906,265 is below 2^53, and the next one is even.
-  return root * root > n ? root - 1 : root;
+  let root = 0;
+  for (let bit = 2 ** 26; bit >= 1; bit /= 2) {
+    const candidate = root + bit; // below 2^27; a square above 2^53 may be rounded, but never down to n
+    if (candidate * candidate <= n) root = candidate;
+  }
+  return root;
 }
 
 /**

@@ -32,7 +32,7 @@ describe("the integer square root", () => {
     );
   });
 
-  test("of 94906266² − 1 is 94906265, though IEEE rounds the root up", () => {
+  test("of 94906265² − 1 is 94906264, though the nearest double to its root is 94906265", () => {
     const n = 94_906_265 ** 2 - 1;
     expect(Math.floor(Math.sqrt(n))).toBe(94_906_265);
     expect(integerSqrt(n)).toBe(94_906_264);

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Lines of text and the ids that Google's SentencePiece gives them, for test/tokenizers/text/.
 
-    python3 -m venv /tmp/spm && /tmp/spm/bin/pip install sentencepiece==0.2.3
-    /tmp/spm/bin/python test/vectors/spm_lines.py > test/vectors/spm-lines.json
-    /tmp/spm/bin/python test/vectors/spm_lines.py --lines 20000 --seed 7 > fuzz.json
+    python3 -m venv spm-venv && spm-venv/bin/pip install sentencepiece==0.2.3
+    spm-venv/bin/python test/vectors/spm_lines.py > test/vectors/spm-lines.json
+    spm-venv/bin/python test/vectors/spm_lines.py --lines 20000 --seed 7 > fuzz.json
 
 The committed file is the default, by Python 3.11 (its Unicode tables choose the characters): 400 lines of seed 1
 and some fixed ones. sentencepiece 0.1.99, 0.2.0, 0.2.1 and 0.2.3 print the same bytes. SOMA_SPM_LINES=fuzz.json makes the test read another file.
