@@ -15,23 +15,25 @@ export async function transpileSources(): Promise<string> {
   const cache = join(ROOT, "node_modules", ".cache");
   await mkdir(cache, { recursive: true });
   const target = await mkdtemp(join(cache, "soma-test-"));
+  const files = ["cli.ts"];
   for (const wing of WINGS) {
-    for (const file of await readdir(join(ROOT, wing), { recursive: true })) {
-      if (!file.endsWith(".ts")) continue;
-      const source = await readFile(join(ROOT, wing, file), "utf8");
-      const { outputText } = ts.transpileModule(source, {
-        fileName: file,
-        compilerOptions: {
-          target: ts.ScriptTarget.ES2023,
-          module: ts.ModuleKind.ESNext,
-          verbatimModuleSyntax: true,
-          rewriteRelativeImportExtensions: true,
-        },
-      });
-      const path = join(target, wing, file.replace(/\.ts$/, ".js"));
-      await mkdir(dirname(path), { recursive: true });
-      await writeFile(path, outputText);
-    }
+    const inside = await readdir(join(ROOT, wing), { recursive: true });
+    files.push(...inside.map((file) => join(wing, file)));
+  }
+  for (const file of files) {
+    if (!file.endsWith(".ts")) continue;
+    const { outputText } = ts.transpileModule(await readFile(join(ROOT, file), "utf8"), {
+      fileName: file,
+      compilerOptions: {
+        target: ts.ScriptTarget.ES2023,
+        module: ts.ModuleKind.ESNext,
+        verbatimModuleSyntax: true,
+        rewriteRelativeImportExtensions: true,
+      },
+    });
+    const path = join(target, file.replace(/\.ts$/, ".js"));
+    await mkdir(dirname(path), { recursive: true });
+    await writeFile(path, outputText);
   }
   return target;
 }
