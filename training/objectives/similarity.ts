@@ -70,3 +70,8 @@ export function unitPrefix(embeddings: Tensor2D, cut: number): Tensor2D {
   const square = tf.sum(tf.square(prefix), 1, true);
   return tf.mul(prefix, tf.rsqrt(tf.add(square, EPSILON)));
 }
+
+/** [count · B, D] cut into `count` tensors [B, D]. One is given as it is: tfjs's gradient of a split into one fails. */
+export function splitRows(x: Tensor2D, count: number): readonly Tensor2D[] {
+  return count === 1 ? [x] : (tf.split(x, count) as Tensor2D[]);
+}

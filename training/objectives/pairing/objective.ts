@@ -5,11 +5,11 @@
  */
 import { parseConfig, z } from "../../../base/schema.ts";
 import { packTokens } from "../../../models/batch.ts";
-import { tf, type Scalar, type Tensor2D } from "../../../models/backend.ts";
+import { tf, type Scalar } from "../../../models/backend.ts";
 import { seededRng } from "../../../tokenizers/random.ts";
 import { augmentSettings } from "../../augment.ts";
 import type { Objective, ObjectiveContext } from "../../objective.ts";
-import { Similarity, similaritySettings, unitPrefix } from "../similarity.ts";
+import { Similarity, similaritySettings, splitRows, unitPrefix } from "../similarity.ts";
 import { drawRows, Groups, hasModality, Tokens } from "../views.ts";
 
 const settings = z.strictObject({
@@ -72,8 +72,8 @@ export function pairing(context: ObjectiveContext): Objective {
           const acrossTerms: Scalar[] = [];
           const withinTerms: Scalar[] = [];
           for (const cut of cuts) {
-            const pictureSets = tf.split(unitPrefix(pictures, cut), images) as Tensor2D[];
-            const wordSets = tf.split(unitPrefix(words, cut), texts) as Tensor2D[];
+            const pictureSets = splitRows(unitPrefix(pictures, cut), images);
+            const wordSets = splitRows(unitPrefix(words, cut), texts);
             for (const a of pictureSets)
               for (const b of wordSets) acrossTerms.push(across.loss(a, b));
             for (const [i, a] of pictureSets.entries())
