@@ -2,6 +2,7 @@
 import type { Command } from "commander";
 import type { EvaluateFlags } from "./quality/evaluate-command.ts";
 import type { SeedsFlags } from "./quality/seeds-command.ts";
+import type { ServingBenchFlags } from "./speed/serving-command.ts";
 
 export function registerBenchCommands(program: Command): void {
   registerEvaluate(program);
@@ -9,6 +10,7 @@ export function registerBenchCommands(program: Command): void {
     .command("bench")
     .description("measure what stands in bench/RESULTS.md again: quality over seeds, speed");
   registerQuality(bench);
+  registerServing(bench);
 }
 
 function registerEvaluate(program: Command): void {
@@ -77,6 +79,21 @@ function registerQuality(bench: Command): void {
     .action(async (recipe: string, flags: SeedsFlags) => {
       const { seedsCommand } = await import("./quality/seeds-command.ts");
       await seedsCommand(recipe, flags);
+    });
+}
+
+function registerServing(bench: Command): void {
+  bench
+    .command("serving")
+    .description("latency, throughput and memory of soma serve under concurrent requests")
+    .argument("<checkpoint>", "folder of a checkpoint or of a run that reads text")
+    .option("--connections <n>", "requests at a time", "32")
+    .option("--requests <n>", "requests that count", "10000")
+    .option("--json", "one JSON document on stdout")
+    .addHelpText("after", "\nExample:\n  soma bench serving runs/first --requests 2000")
+    .action(async (checkpoint: string, flags: ServingBenchFlags) => {
+      const { servingBenchCommand } = await import("./speed/serving-command.ts");
+      await servingBenchCommand(checkpoint, flags);
     });
 }
 
