@@ -23,7 +23,7 @@ export interface CurveLine {
 const WIDTH = 860;
 const LEFT = 64;
 const RIGHT = 28;
-const TOP = 84;
+const TOP = 98;
 const LOSS_HEIGHT = 260;
 const RECALL_HEIGHT = 150;
 const GAP = 62;

@@ -88,10 +88,7 @@ function floorBars({ evaluation }: Evaluated): string {
     name: displayName(name),
     metrics: cuts.at(-1),
   }));
-  const metrics = columns.flatMap((column) =>
-    column.metrics === undefined ? [] : [column.metrics],
-  );
-  const panels = measuresOf(metrics)
+  const panels = measuresOf([evaluation.metrics])
     .filter(({ better, title }) => better === "higher" && !/R@5|MRR/.test(title))
     .map(({ title, value }) => ({
       title,

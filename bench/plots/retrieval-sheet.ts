@@ -9,7 +9,7 @@ export type Shown =
 export interface SheetRow {
   readonly query: Shown;
   readonly nearest: readonly { readonly item: Shown; readonly right: boolean }[];
-  /** Place of the nearest right one, 1 = first; shown where it is beyond the row. */
+  /** Place of the nearest right one, 1 = first, 0 = there is none; shown where it is beyond the row. */
   readonly rank: number;
 }
 
@@ -58,12 +58,17 @@ export function retrievalSheet({ title, subtitle, columns, rows }: SheetOptions)
           right,
         }),
       ),
-      ...(row.rank > row.nearest.length
+      ...(row.rank > row.nearest.length || row.rank === 0
         ? [
-            text(start + count * cellWidth + 8, middle + 4, `right one: ${row.rank}.`, {
-              fill: MUTED,
-              size: 11,
-            }),
+            text(
+              start + count * cellWidth + 8,
+              middle + 4,
+              row.rank === 0 ? "none is right" : `right at ${row.rank}`,
+              {
+                fill: MUTED,
+                size: 11,
+              },
+            ),
           ]
         : []),
     ];

@@ -109,9 +109,13 @@ function tridiagonalise(matrix: Float64Array, n: number): Tridiagonal {
 /** Diagonalises T in place; the rotations are applied to the rows of `z`, if given. */
 function implicitQl(d: Float64Array, e: Float64Array, z: Float64Array | undefined): void {
   const n = d.length;
+  // Relative to the whole matrix: where it is singular, diagonal and coupling are both rounding, and a test
+  // against the neighbours alone would never end.
+  const lost =
+    Number.EPSILON * d.reduce((max, v, i) => Math.max(max, Math.abs(v) + Math.abs(e[i] ?? 0)), 0);
   for (let l = 0; l < n; l++) {
     for (let step = 0; ; step++) {
-      const m = firstSmall(d, e, l);
+      const m = firstSmall(e, l, lost);
       if (m === l) break;
       if (step === STEPS_MAX) throw new InvariantError(`no eigenvalue after ${STEPS_MAX} QL steps`);
       qlStep(d, e, z, l, m);
@@ -119,13 +123,10 @@ function implicitQl(d: Float64Array, e: Float64Array, z: Float64Array | undefine
   }
 }
 
-/** The first m ≥ l whose coupling to m + 1 is lost in rounding. */
-function firstSmall(d: Float64Array, e: Float64Array, l: number): number {
+/** The first m ≥ l whose coupling to m + 1 is lost in rounding; the last one has none. */
+function firstSmall(e: Float64Array, l: number, lost: number): number {
   let m = l;
-  for (; m < d.length - 1; m++) {
-    const near = Math.abs(d[m] ?? 0) + Math.abs(d[m + 1] ?? 0);
-    if (Math.abs(e[m] ?? 0) <= Number.EPSILON * near) break;
-  }
+  while (m < e.length - 1 && Math.abs(e[m] ?? 0) > lost) m++;
   return m;
 }
 

@@ -17,7 +17,7 @@ import type { Image } from "../../tokenizers/tokenizer.ts";
 import { symmetricEigen } from "./eigen.ts";
 import { encodeSelection } from "./encode.ts";
 import { centred, columnMeans, gramMatrix } from "./gram.ts";
-import { denseMatrix, type DenseMatrix } from "./matrix.ts";
+import { denseMatrix, innerProducts, type DenseMatrix } from "./matrix.ts";
 import { measureChance, measureSpace, type Space, type SpaceMetrics } from "./measure.ts";
 import type { Row, Rows, Selection } from "./selection.ts";
 import { TfIdf } from "./tfidf.ts";
@@ -100,7 +100,7 @@ async function randomInit(
   }
 }
 
-interface PixelSets {
+export interface PixelSets {
   readonly fit: DenseMatrix;
   readonly test: DenseMatrix;
 }
@@ -119,7 +119,7 @@ function pixelSpace(pixels: PixelSets): Space {
  * The first 128 principal components of the training pixels, each divided by the square root of its standard
  * deviation: half-way between plain PCA (power 0) and whitening (power 1), the strongest of the three here.
  */
-function halfWhitened({ fit, test }: PixelSets): Space {
+export function halfWhitened({ fit, test }: PixelSets): Space {
   const d = fit.dimension;
   const means = columnMeans(fit);
   const covariance = gramMatrix(centred(fit, means), fit.count, d).map((sum) => sum / fit.count);
@@ -127,19 +127,16 @@ function halfWhitened({ fit, test }: PixelSets): Space {
   const least = (values[0] ?? 0) * 1e-12; // a component without variance is rounding: scale 0
   const kept = values.subarray(0, COMPONENT_COUNT);
   const scales = kept.map((variance) => (variance > least ? variance ** -0.25 : 0));
+  const components: DenseMatrix = {
+    kind: "dense",
+    count: COMPONENT_COUNT,
+    dimension: d,
+    values: Float32Array.from(vectors, (value, at) => value * (scales[Math.floor(at / d)] ?? 0)),
+  };
   const project = (matrix: DenseMatrix): DenseMatrix => {
-    const rows = centred(matrix, means);
-    const out = new Float32Array(matrix.count * COMPONENT_COUNT);
-    for (let i = 0; i < matrix.count; i++) {
-      for (let c = 0; c < COMPONENT_COUNT; c++) {
-        let sum = 0;
-        for (let k = 0; k < d; k++) {
-          sum += (rows[i * d + k] as number) * (vectors[c * d + k] as number); // in range by the loops
-        }
-        out[i * COMPONENT_COUNT + c] = sum * (scales[c] ?? 0);
-      }
-    }
-    return { kind: "dense", count: matrix.count, dimension: COMPONENT_COUNT, values: out };
+    const rows: DenseMatrix = { ...matrix, values: Float32Array.from(centred(matrix, means)) };
+    const values = innerProducts(rows, components);
+    return { kind: "dense", count: matrix.count, dimension: COMPONENT_COUNT, values };
   };
   return {
     name: "pca-128-half-whitened",

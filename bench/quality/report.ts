@@ -86,8 +86,7 @@ export function floorsTable(evaluation: Evaluation): string {
     name: displayName(name),
     metrics: cuts.at(-1),
   }));
-  const all = columns.flatMap(({ metrics }) => (metrics === undefined ? [] : [metrics]));
-  const rows = measuresOf(all).map((measure) => [
+  const rows = measuresOf([evaluation.metrics]).map((measure) => [
     measure.title,
     ...columns.map(({ metrics }) => cell(measure, metrics)),
   ]);

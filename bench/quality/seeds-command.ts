@@ -15,7 +15,6 @@ import { EncoderSession } from "../../models/session.ts";
 import { readConfigFile } from "../../training/config.ts";
 import { wholeNumber } from "./evaluate-command.ts";
 import { evaluateSession, type Evaluation } from "./evaluation.ts";
-import type { CutMetrics } from "./measure.ts";
 import { displayName, measuresOf } from "./report.ts";
 
 /** Flags as commander gives them. */
@@ -94,25 +93,23 @@ function seedsTable(evaluations: readonly Evaluation[], summary: readonly SeedSu
     const metrics = cuts.at(-1);
     return metrics === undefined ? [] : [{ name, metrics }];
   });
-  const all: readonly CutMetrics[] = [
-    ...evaluations.map(({ metrics }) => metrics),
-    ...floors.map(({ metrics }) => metrics),
-  ];
-  const rows = measuresOf(all).flatMap(({ title, value, format }) => {
-    const found = summary.find((one) => one.title === title);
-    if (found === undefined) return [];
-    return [
-      [
-        title,
-        ...floors.map(({ metrics }) => {
-          const floor = value(metrics);
-          return floor === undefined ? "–" : format(floor);
-        }),
-        ...found.values.map(format),
-        `${format(found.mean)} ± ${format(found.deviation)}`,
-      ],
-    ];
-  });
+  const rows = measuresOf(evaluations.map(({ metrics }) => metrics)).flatMap(
+    ({ title, value, format }) => {
+      const found = summary.find((one) => one.title === title);
+      if (found === undefined) return [];
+      return [
+        [
+          title,
+          ...floors.map(({ metrics }) => {
+            const floor = value(metrics);
+            return floor === undefined ? "–" : format(floor);
+          }),
+          ...found.values.map(format),
+          `${format(found.mean)} ± ${format(found.deviation)}`,
+        ],
+      ];
+    },
+  );
   const seeds = evaluations.map((_, i) => `run ${i + 1}`);
   return table(["", ...floors.map(({ name }) => displayName(name)), ...seeds, "mean ± sd"], rows);
 }

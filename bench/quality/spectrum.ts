@@ -37,7 +37,8 @@ export function spectrumOf(matrix: DenseMatrix, groups: readonly string[]): Spec
 export function effectiveRank(matrix: DenseMatrix): number {
   const { dimension: d } = matrix;
   const { values } = symmetricEigen(gramMatrix(matrix.values, matrix.count, d), d, 0);
-  const singular = values.map((value) => Math.sqrt(Math.max(0, value)));
+  const rounding = Number.EPSILON * d * (values[0] ?? 0);
+  const singular = values.map((value) => (value > rounding ? Math.sqrt(value) : 0));
   const total = singular.reduce((sum, value) => sum + value, 0);
   if (total === 0) return 0;
   let entropy = 0;

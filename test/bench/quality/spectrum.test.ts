@@ -57,6 +57,25 @@ test("effective rank, spread, alignment and uniformity agree with NumPy's", () =
   expect(found.uniformity).toBeCloseTo(vector.uniformity, 6);
 });
 
+test("a matrix of low rank has its few eigenvalues, and the rest are 0 to rounding", () => {
+  // 3 rows of 40 numbers: rank 3, as of pictures with more pixels than there are pictures.
+  const n = 40;
+  const rows = [0, 1, 2].map((i) =>
+    Float64Array.from({ length: n }, (_, k) => Math.sin(1 + k * (i + 1))),
+  );
+  const gram = new Float64Array(n * n);
+  for (const row of rows) {
+    row.forEach((a, i) => {
+      row.forEach((b, j) => (gram[i * n + j] = (gram[i * n + j] ?? 0) + a * b));
+    });
+  }
+  const { values, vectors } = symmetricEigen(gram, n, n);
+  const trace = rows.reduce((sum, row) => sum + row.reduce((s, value) => s + value * value, 0), 0);
+  expect(values.slice(0, 3).reduce((sum, value) => sum + value, 0)).toBeCloseTo(trace, 10);
+  expect(values.slice(3).every((value) => Math.abs(value) < 1e-12)).toBe(true);
+  expect(vectors.every(Number.isFinite)).toBe(true);
+});
+
 test("n orthogonal directions have effective rank n, one point has 1, nothing has 0", () => {
   const axes = Array.from({ length: 6 }, (_, i) =>
     Array.from({ length: 6 }, (_, k) => (i === k ? 1 : 0)),
