@@ -14,6 +14,7 @@ import { assert, SomaError } from "../../base/errors.ts";
 import { MODALITIES } from "../modality.ts";
 import type { Image } from "../tokenizer.ts";
 import { IMAGE_PATCHES_MAX, imageGrid, PATCH_SIDE } from "../units.ts";
+import { hasEnd, refusedFormat, sniffFormat, type ImageFormat } from "./format.ts";
 
 /** Stored pixels at most: 64 megapixels. */
 export const IMAGE_PIXELS_MAX = 64_000_000;
@@ -36,8 +37,6 @@ const WHITE = { r: 255, g: 255, b: 255 };
 // Pictures are decoded side by side by worker threads and requests: one thread each, and nothing kept between them.
 sharp.concurrency(1);
 sharp.cache(false);
-
-export type ImageFormat = "jpeg" | "png" | "webp" | "svg";
 
 export interface DecodeOptions {
   /** Cap on the grid: 196 for the network, less for small models. */
@@ -80,8 +79,8 @@ async function decodeRaster(
   maxPatches: number,
 ): Promise<DecodedImage> {
   const { width, height } = await headerSize(open(bytes), format);
-  if (format === "png") refuseCutPng(bytes);
   refuseBombs(width, height, bytes.length);
+  if (!hasEnd(bytes, format)) throw corrupt(`the ${format} picture is cut short (no end mark)`);
   const { columns, rows } = imageGrid(width, height, maxPatches);
   const size = { width: columns * PATCH_SIDE, height: rows * PATCH_SIDE };
   const image = await rgb(open(bytes), size, format);
@@ -131,19 +130,6 @@ export async function resizeImage(
   return rgb(fromPixels(image), size, "pixels");
 }
 
-/** The format told by the first bytes, or undefined. Never trusts a name or a declared type. */
-export function sniffFormat(bytes: Uint8Array): ImageFormat | undefined {
-  if (startsWith(bytes, [0xff, 0xd8, 0xff])) return "jpeg";
-  if (startsWith(bytes, [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a])) return "png";
-  if (startsWith(bytes, ascii("RIFF")) && startsWith(bytes.subarray(8), ascii("WEBP"))) {
-    return "webp";
-  }
-  const head = new TextDecoder().decode(bytes.subarray(0, 1024)).trimStart();
-  return /^(<\?xml[^>]*>|<!--[^]*?-->|<!DOCTYPE[^>]*>|\s)*<svg[\s>]/i.test(head)
-    ? "svg"
-    : undefined;
-}
-
 function acceptedFormat(bytes: Uint8Array, trusted: boolean): ImageFormat {
   if (bytes.length === 0) {
     throw corrupt("the picture is empty (0 bytes)");
@@ -152,19 +138,9 @@ function acceptedFormat(bytes: Uint8Array, trusted: boolean): ImageFormat {
   if (format !== undefined && (format !== "svg" || trusted)) return format;
   throw refused(
     "UNSUPPORTED_IMAGE",
-    `the picture is ${format === "svg" ? "svg, which can hold scripts and links" : (otherFormat(bytes) ?? "of no known format")}`,
+    `the picture is ${format === "svg" ? "svg, which can hold scripts and links" : (refusedFormat(bytes) ?? "of no known format")}`,
     "save it as jpeg, png or webp",
   );
-}
-
-/** Names of formats that are refused, so that the message can say what was given. */
-function otherFormat(bytes: Uint8Array): string | undefined {
-  if (startsWith(bytes, ascii("GIF8"))) return "a gif";
-  if (startsWith(bytes, ascii("BM"))) return "a bmp";
-  if (startsWith(bytes, ascii("II*\0")) || startsWith(bytes, ascii("MM\0*"))) return "a tiff";
-  if (startsWith(bytes.subarray(4), ascii("ftyp"))) return "a heif, avif or video file";
-  if (startsWith(bytes, ascii("%PDF"))) return "a pdf";
-  return undefined;
 }
 
 /** The stored size, read from the header alone. */
@@ -175,16 +151,6 @@ async function headerSize(
   const { width, height, format: found } = await guard(format, () => input.metadata());
   if (found !== format) throw corrupt(`the picture begins like ${format} but holds ${found}`);
   return { width, height };
-}
-
-/** The library stops reading after the last pixel, so that a file cut behind it would pass. */
-function refuseCutPng(bytes: Uint8Array): void {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-  // A chunk is: u32 length, 4 letters, that many bytes, u32 checksum. The last one is IEND.
-  for (let at = 8; at + 12 <= bytes.length; at += 12 + view.getUint32(at)) {
-    if (startsWith(bytes.subarray(at + 4), ascii("IEND"))) return;
-  }
-  throw corrupt("the png picture is cut short (it has no end mark)");
 }
 
 function refuseBombs(width: number, height: number, encodedBytes: number): void {
@@ -268,14 +234,6 @@ async function guard<T>(format: string, work: () => Promise<T>): Promise<T> {
 
 function svgDensity(zoom: number): number {
   return Math.min(100_000, Math.max(1, SVG_DENSITY * zoom));
-}
-
-function startsWith(bytes: Uint8Array, head: ArrayLike<number>): boolean {
-  return bytes.length >= head.length && Array.from(head).every((byte, i) => bytes[i] === byte);
-}
-
-function ascii(text: string): Uint8Array {
-  return new TextEncoder().encode(text);
 }
 
 function refused(code: string, what: string, next: string): SomaError {
