@@ -51,11 +51,16 @@ export class Budget {
     return this.earlierS + this.sessionS;
   }
 
-  /** 0 … 1: where the schedule stands. The end of the loop, not of the last checkpoint, is 1. @param step updates done */
+  /**
+   * 0 … 1: where the schedule stands in the middle of the step to come, so that neither the first step nor the last
+   * one is made with a learning rate of zero. 1 is the end of the loop, before the last validation and checkpoint.
+   * @param step updates done
+   */
   progress(step: number): number {
     const { steps, seconds } = this.config;
-    const bySteps = steps === undefined ? 0 : step / steps;
-    const bySeconds = seconds === undefined ? 0 : this.elapsedS / this.loopEndsS(seconds);
+    const bySteps = steps === undefined ? 0 : (step + 0.5) / steps;
+    const bySeconds =
+      seconds === undefined ? 0 : (this.elapsedS + this.stepS / 2) / this.loopEndsS(seconds);
     return Math.min(1, Math.max(bySteps, bySeconds));
   }
 

@@ -40,7 +40,9 @@ function registerTrain(program: Command): void {
 Examples:
   soma train emoji-image --seconds 150 --seed 1 --out runs/first
   soma train emoji-image-text --dataset my/manifest.jsonl --set encoder.dimension=128
-  soma train --resume last`,
+  soma train --resume last
+
+Flags win over SOMA_* variables (SOMA_BATCH_SIZE=64), those over --config, that over the recipe.`,
     )
     .action(async (recipe: string | undefined, flags: TrainFlags) => {
       const [{ trainCommand }, { OBJECTIVES }] = await Promise.all([

@@ -78,7 +78,7 @@ function notFinite(what: string): SomaError {
     code: "NOT_FINITE",
     kind: "failure",
     what,
-    next: "the last checkpoint is kept; train again with a lower --learning-rate, or --set clipNorm=1",
+    next: "what was saved before is kept; train again with a lower --learning-rate, or --set clipNorm=1",
   });
 }
 

@@ -105,9 +105,9 @@ export class RunFolder {
   }
 }
 
-/** @throws SomaError RUN_EXISTS (usage) if `path` holds a run */
+/** @throws SomaError RUN_EXISTS (usage) if `path` holds a run that has saved anything: one that died before is replaced */
 export async function refuseExistingRun(path: string): Promise<void> {
-  if (!(await isRunFolder(resolve(path)))) return;
+  if (!(await exists(join(resolve(path), "checkpoints")))) return;
   throw new SomaError({
     code: "RUN_EXISTS",
     kind: "usage",

@@ -11,14 +11,14 @@ function configOf(values: Record<string, unknown>): TrainConfig {
   ]);
 }
 
-test("a run of N steps makes N steps, and its progress is the share of them", () => {
+test("a run of N steps makes N steps, and its progress is the share of them, seen from the middle of each", () => {
   fc.assert(
     fc.property(fc.integer({ min: 1, max: 50 }), (steps) => {
       const budget = new Budget(configOf({ steps }), 0, () => 0);
       budget.start();
       let step = 0;
       for (; !budget.isSpent(step); step++)
-        expect(budget.progress(step)).toBeCloseTo(step / steps, 12);
+        expect(budget.progress(step)).toBeCloseTo((step + 0.5) / steps, 12);
       expect(step).toBe(steps);
       expect(budget.progress(step)).toBe(1);
     }),
@@ -27,7 +27,7 @@ test("a run of N steps makes N steps, and its progress is the share of them", ()
 
 test("a run of N seconds ends within them, the last validation and checkpoint included", async () => {
   const seconds = fc.double({ min: 20, max: 200, noNaN: true });
-  const stepS = fc.double({ min: 0.01, max: 1, noNaN: true });
+  const stepS = fc.double({ min: 0.05, max: 1, noNaN: true });
   const lastS = fc.double({ min: 0, max: 4, noNaN: true });
   await fc.assert(
     fc.asyncProperty(seconds, stepS, lastS, async (limit, step, validation) => {
@@ -42,19 +42,21 @@ test("a run of N seconds ends within them, the last validation and checkpoint in
       budget.start();
       let steps = 0;
       let progress = 0;
+      let rises = true;
       while (!budget.isSpent(steps)) {
         nowMs += step * 1000;
         steps++;
-        expect(budget.progress(steps)).toBeGreaterThanOrEqual(progress);
+        rises &&= budget.progress(steps) >= progress;
         progress = budget.progress(steps);
         if (budget.validationIsDue(steps)) await budget.timeValidation(work);
       }
       nowMs += validation * 1000 + 300;
+      expect(rises).toBe(true);
       expect(budget.elapsedS).toBeLessThanOrEqual(limit);
       // And it does not stop early: no more than two steps' time is left unused, beyond what is kept for a checkpoint.
       expect(limit - budget.elapsedS).toBeLessThan(0.6 + 2 * step);
     }),
-    { numRuns: 60 },
+    { numRuns: 30 },
   );
 });
 
@@ -77,5 +79,5 @@ test("with steps and seconds the run ends at whichever comes first", () => {
   expect(budget.isSpent(10)).toBe(true);
   nowMs = 99_900;
   expect(budget.isSpent(1)).toBe(true);
-  expect(budget.progress(5)).toBeCloseTo(1, 6);
+  expect(budget.progress(5)).toBe(1);
 });

@@ -1,4 +1,4 @@
-import { appendFile, mkdtemp, readdir, readFile, rm, utimes } from "node:fs/promises";
+import { appendFile, mkdir, mkdtemp, readdir, readFile, rm, utimes } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -21,7 +21,14 @@ test("the config of a run folder is the config it was made with", async () => {
   const run = await RunFolder.create(join(runs, "a"), { config, environment: { node: "x" } });
   const { values } = await readConfigFile(join(run.path, "config.yaml"));
   expect(resolveConfig([{ where: "file", values }])).toEqual(config);
-  await expect(RunFolder.create(run.path, { config, environment: {} })).rejects.toMatchObject({
+});
+
+test("a run that has saved something is not replaced, one that died before is", async () => {
+  const path = join(runs, "twice");
+  await RunFolder.create(path, { config, environment: {} });
+  const run = await RunFolder.create(path, { config, environment: {} });
+  await mkdir(run.checkpoint("last"), { recursive: true });
+  await expect(RunFolder.create(path, { config, environment: {} })).rejects.toMatchObject({
     code: "RUN_EXISTS",
     exitCode: 2,
   });
