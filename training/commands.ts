@@ -1,6 +1,7 @@
-/** `soma train | embed | export | runs`. What computes is loaded when a command runs, so that help is quick. */
+/** `soma train | embed | gallery | export | runs`. What computes is loaded when a command runs, so that help is quick. */
 import type { Command } from "commander";
 import type { EmbedFlags, ExportFlags } from "./embed-command.ts";
+import { registerGalleryCommand } from "./gallery-command.ts";
 import { RECIPES } from "./recipes.ts";
 import type { TrainFlags } from "./train-command.ts";
 
@@ -9,6 +10,7 @@ const RUNS = "runs";
 export function registerTrainingCommands(program: Command): void {
   registerTrain(program);
   registerEmbed(program);
+  registerGalleryCommand(program);
   registerExport(program);
   registerRuns(program);
 }
