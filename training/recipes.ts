@@ -12,18 +12,19 @@ export interface Recipe {
   readonly config: ConfigLayer;
 }
 
+/** Patches apart, then placed: no attention, so that an embedding is a sum over patches. */
 const IMAGE_TOWER = {
-  channels: [32, 64, 128],
+  channels: [64, 128],
   width: 128,
-  layers: 1,
+  layers: 0,
   heads: 4,
   anchors: 4,
   maxPatches: 16,
 };
 
-const TEXT_TOWER = { vocabularySize: 8192, width: 128, layers: 2, heads: 4, maxTokens: 64 };
+const TEXT_TOWER = { vocabularySize: 8192, width: 256, layers: 0, heads: 4, maxTokens: 64 };
 
-const MATRYOSHKA = [16, 32, 64, 128, 256];
+const MATRYOSHKA = [32, 64, 128, 256];
 
 export const RECIPES: readonly Recipe[] = [
   {
@@ -38,7 +39,8 @@ export const RECIPES: readonly Recipe[] = [
         matryoshka: MATRYOSHKA,
         image: IMAGE_TOWER,
       },
-      objectives: { contrastive: { weight: 1 } },
+      batchSize: 86,
+      objectives: { contrastive: { weight: 1, modality: "image", views: 3 } },
     },
   },
   {
@@ -54,7 +56,10 @@ export const RECIPES: readonly Recipe[] = [
         image: IMAGE_TOWER,
         text: TEXT_TOWER,
       },
-      objectives: { pairing: { weight: 1 } },
+      batchSize: 86,
+      objectives: {
+        pairing: { weight: 1, images: 3, texts: 1, within: 1, languages: ["en", "en-tags"] },
+      },
     },
   },
   {
@@ -69,7 +74,8 @@ export const RECIPES: readonly Recipe[] = [
         matryoshka: MATRYOSHKA,
         text: TEXT_TOWER,
       },
-      objectives: { contrastive: { weight: 1 } },
+      batchSize: 256,
+      objectives: { contrastive: { weight: 1, modality: "text", views: 2 } },
     },
   },
   {
@@ -84,7 +90,7 @@ export const RECIPES: readonly Recipe[] = [
         architecture: "transformer",
         dimension: 32,
         matryoshka: [8, 16, 32],
-        image: { channels: [8, 16], width: 32, layers: 1, heads: 2, anchors: 2, maxPatches: 16 },
+        image: { channels: [8, 16], width: 16, layers: 1, heads: 2, anchors: 2, maxPatches: 16 },
       },
       objectives: { contrastive: { weight: 1 } },
       validation: { everySeconds: 0, everySteps: 20, groups: 64 },
