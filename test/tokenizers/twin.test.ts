@@ -1,5 +1,6 @@
 /** The Python twin and we, two readings of one page, agree on inputs nobody chose. */
 import { spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 import { agreesWith, type Vectors } from "../support/mask-vectors.ts";
@@ -16,6 +17,12 @@ describe.skipIf(!hasPython)(title, () => {
     expect(stderr).toBe("");
     expect(stdout).toMatch(/^twin: \d{3} vectors of 2 files hold/);
     expect(status).toBe(0);
+  });
+
+  test("gives the golden file, byte for byte", () => {
+    const { stdout } = spawnSync("python3", [TWIN, "--golden"], { encoding: "utf8" });
+    const golden = new URL("../vectors/golden-tokens-and-masks.json", import.meta.url);
+    expect(stdout).toBe(readFileSync(golden, "utf8"));
   });
 
   // One seed that never changes, and one that always does: the title prints it for replay.

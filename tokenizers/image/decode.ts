@@ -20,9 +20,9 @@ import { hasEnd, refusedFormat, sniffFormat, type ImageFormat } from "./format.t
 export const IMAGE_PIXELS_MAX = 64_000_000;
 /** Decoded bytes per encoded byte at most, for pictures above `BOMB_PIXELS_MIN`. */
 export const IMAGE_RATIO_MAX = 200;
-/** Smaller pictures (12 MiB decoded) may be as flat as they like: a plain background is no attack. */
-const BOMB_PIXELS_MIN = 2048 * 2048;
-/** Seconds that one picture may take; a honest 64-megapixel one takes about two. */
+/** Smaller pictures may be as flat as they like: an empty page on a 4K screen is no attack, and costs 27 MB at most. */
+const BOMB_PIXELS_MIN = 9_000_000;
+/** Seconds that one picture may take; an honest 64-megapixel one takes about two. */
 const DECODE_SECONDS_MAX = 30;
 /** The longer side that a drawing without pixels (svg) is taken to have. */
 const SVG_SIDE = 512;
