@@ -65,7 +65,8 @@ export function terminalProgress(options: ProgressOptions): Progress {
     finish(summary) {
       if (finished) return;
       finished = true;
-      if (mode === "bar") {
+      // Work that turned out to be none leaves no bar.
+      if (mode === "bar" && Number.isFinite(shownMs)) {
         draw();
         stream.write("\n");
       }

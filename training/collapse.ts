@@ -1,23 +1,36 @@
 /**
- * Is the encoder still telling its inputs apart? Two numbers over a batch of embeddings say so long before
- * the loss does: the effective rank, and how far embeddings spread once their length is taken away.
+ * Is the encoder still telling its inputs apart? Three numbers over a batch of embeddings of length 1 say so long
+ * before the loss does: how many directions they use, with and without their common offset, and how far they spread.
  */
 
 export interface CollapseReport {
-  /** exp of the entropy of the normalised singular values: 1 = one direction, min(B, D) = all alike. Source: RankMe, arXiv 2210.02885. */
+  /**
+   * exp of the entropy of the normalised singular values: 1 = one direction, min(B, D) = all alike. As in
+   * bench/quality. Source: RankMe, arXiv 2210.02885.
+   */
   readonly effectiveRank: number;
-  /** Mean over dimensions of the standard deviation of the unit-length embeddings, times √D: 0 = one point, about 1 = spread evenly. */
+  /** The same once the mean is taken away: a fresh encoder has a large common offset, which is not collapse. */
+  readonly centredRank: number;
+  /** Mean over dimensions of the standard deviation, times √D: 0 = one point, about 1 = spread evenly. */
   readonly spread: number;
 }
 
 export interface CollapseThresholds {
+  /** Of the centred rank. */
   readonly effectiveRankMin: number;
   readonly spreadMin: number;
 }
 
-/** @param embeddings B rows of D numbers, B ≥ 2, not mutated */
+/** @param embeddings B rows of D numbers, B ≥ 2, of any length, not mutated */
 export function measureCollapse(embeddings: readonly Float32Array[]): CollapseReport {
-  return { effectiveRank: effectiveRank(embeddings), spread: spread(embeddings) };
+  const rows = embeddings.map(unitRow);
+  const means = columnMeans(rows);
+  const centred = rows.map((row) => row.map((x, d) => x - (means[d] ?? 0)));
+  return {
+    effectiveRank: effectiveRank(rows),
+    centredRank: effectiveRank(centred),
+    spread: spread(centred),
+  };
 }
 
 /** What is wrong, for the person watching; undefined if all is well. */
@@ -28,15 +41,16 @@ export function collapseWarning(
   if (!(report.spread >= thresholds.spreadMin)) {
     return `embeddings are collapsing to one point (spread ${report.spread.toFixed(4)}, healthy is above ${thresholds.spreadMin})`;
   }
-  if (!(report.effectiveRank >= thresholds.effectiveRankMin)) {
-    return `embeddings are collapsing to few directions (effective rank ${report.effectiveRank.toFixed(1)}, healthy is above ${thresholds.effectiveRankMin})`;
+  if (!(report.centredRank >= thresholds.effectiveRankMin)) {
+    return `embeddings are collapsing to few directions (effective rank ${report.centredRank.toFixed(1)} once centred, healthy is above ${thresholds.effectiveRankMin})`;
   }
   return undefined;
 }
 
-function effectiveRank(rows: readonly Float32Array[]): number {
+function effectiveRank(rows: readonly Float64Array[]): number {
   // Singular values of [B, D] are the roots of the eigenvalues of its B×B Gram matrix.
-  const singular = symmetricEigenvalues(gram(rows)).map((value) => Math.sqrt(Math.max(0, value)));
+  const values = symmetricEigenvalues(gram(rows));
+  const singular = values.map((value) => Math.sqrt(Math.max(0, value)));
   const sum = singular.reduce((total, value) => total + value, 0);
   if (!(sum > 0)) return 0;
   let entropy = 0;
@@ -47,27 +61,34 @@ function effectiveRank(rows: readonly Float32Array[]): number {
   return Math.exp(entropy);
 }
 
-function spread(rows: readonly Float32Array[]): number {
-  const D = rows[0]?.length ?? 0;
-  const sum = new Float64Array(D);
-  const squares = new Float64Array(D);
-  for (const row of rows) {
-    const norm = Math.sqrt(row.reduce((total, x) => total + x * x, 0));
-    if (norm === 0) continue;
+/** @param centred rows without their mean */
+function spread(centred: readonly Float64Array[]): number {
+  const D = centred[0]?.length ?? 0;
+  const variances = new Float64Array(D);
+  for (const row of centred) {
     row.forEach((x, d) => {
-      sum[d] = (sum[d] ?? 0) + x / norm;
-      squares[d] = (squares[d] ?? 0) + (x / norm) ** 2;
+      variances[d] = (variances[d] ?? 0) + (x * x) / centred.length;
     });
   }
-  let deviations = 0;
-  for (let d = 0; d < D; d++) {
-    const mean = (sum[d] ?? 0) / rows.length;
-    deviations += Math.sqrt(Math.max(0, (squares[d] ?? 0) / rows.length - mean * mean));
-  }
-  return (deviations / D) * Math.sqrt(D);
+  return (variances.reduce((sum, variance) => sum + Math.sqrt(variance), 0) / D) * Math.sqrt(D);
 }
 
-function gram(rows: readonly Float32Array[]): Float64Array[] {
+function unitRow(row: Float32Array): Float64Array {
+  const norm = Math.sqrt(row.reduce((sum, x) => sum + x * x, 0));
+  return Float64Array.from(row, (x) => (norm === 0 ? 0 : x / norm));
+}
+
+function columnMeans(rows: readonly Float64Array[]): Float64Array {
+  const means = new Float64Array(rows[0]?.length ?? 0);
+  for (const row of rows) {
+    row.forEach((x, d) => {
+      means[d] = (means[d] ?? 0) + x / rows.length;
+    });
+  }
+  return means;
+}
+
+function gram(rows: readonly Float64Array[]): Float64Array[] {
   return rows.map((a) =>
     Float64Array.from(rows, (b) => {
       let dot = 0;

@@ -27,6 +27,7 @@ const collapse = z.strictObject({
   everySteps: every,
   /** Examples whose embeddings are looked at. */
   examples: z.int().min(8).max(256),
+  /** The alarm sounds below these; see training/collapse.ts. */
   effectiveRankMin: z.number().nonnegative(),
   spreadMin: z.number().nonnegative(),
 });

@@ -48,7 +48,6 @@ export async function embedCommand(checkpoint: string, flags: EmbedFlags): Promi
   const split = flags.split === undefined ? undefined : requireSplitName(flags.split);
   const quiet = flags.quiet === true;
   const tell = quiet ? (): void => undefined : say;
-  const progress = quiet ? SILENT : terminalProgress({ label: "embed", unit: "example" });
 
   const session = await EncoderSession.open(checkpoint);
   try {
@@ -59,6 +58,7 @@ export async function embedCommand(checkpoint: string, flags: EmbedFlags): Promi
     const dataset = await loadDataset(source, { warn: tell });
     const examples = split === undefined ? dataset.examples : requireSplit(dataset, split);
     const sink = await openSink(flags.out, dimension);
+    const progress = quiet ? SILENT : terminalProgress({ label: "embed", unit: "example" });
     const startedMs = performance.now();
     try {
       const counts = await embedDataset(session, dataset, examples, sink, {

@@ -36,8 +36,8 @@ export interface Experiment {
 
 export interface ExperimentOptions {
   readonly objectives: Readonly<Record<string, ObjectiveFactory>>;
-  /** Shows the decoding of pictures. */
-  readonly progress?: Progress;
+  /** Shows the decoding of pictures; called when it begins. */
+  readonly progress?: () => Progress;
   readonly warn?: (sentence: string) => void;
   /** Instead of loading `config.dataset`. */
   readonly dataset?: Dataset;
@@ -54,11 +54,11 @@ export async function openExperiment(
   const factories = chosenObjectives(config, options.objectives);
   const backend = await startBackend();
   const warn = options.warn === undefined ? {} : { warn: options.warn };
-  const progress = options.progress ?? SILENT;
-  const loaded = options.dataset ?? (await loadDataset(config.dataset, { progress, ...warn }));
+  const loaded = options.dataset ?? (await loadDataset(config.dataset, warn));
   const seen = loaded.examples.filter(({ split }) => split !== "test");
 
   const { image, text } = config.encoder;
+  const progress = (image === undefined ? undefined : options.progress?.()) ?? SILENT;
   const images =
     image === undefined
       ? undefined

@@ -75,7 +75,7 @@ export async function trainCommand(
   const experiment = await openExperiment(config, {
     objectives,
     warn: tell,
-    progress: progressOf("pictures", "picture", quiet),
+    progress: () => progressOf("pictures", "picture", quiet),
   });
   try {
     if (resumed !== undefined) refuseOtherData(experiment, resumed.state, out);

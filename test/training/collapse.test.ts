@@ -53,6 +53,14 @@ test("k orthogonal directions of equal length have effective rank k", () => {
   );
 });
 
+test("a common offset lowers the effective rank, but is no collapse: the centred rank and the spread tell", () => {
+  const rows = gaussianRows(64, 32, 5).map((row) => row.map((x, d) => x + (d === 0 ? 30 : 0)));
+  const report = measureCollapse(rows);
+  expect(report.effectiveRank).toBeLessThan(20);
+  expect(report.centredRank).toBeGreaterThan(25);
+  expect(collapseWarning(report, THRESHOLDS)).toBeUndefined();
+});
+
 test("evenly spread embeddings have a spread of about one and raise no alarm", () => {
   const report = measureCollapse(gaussianRows(64, 32, 1));
   expect(report.spread).toBeGreaterThan(0.9);
