@@ -93,6 +93,7 @@ export async function embedCommand(checkpoint: string, flags: EmbedFlags): Promi
         });
       }
     } catch (error) {
+      progress.finish();
       await sink.abandon();
       throw error;
     }

@@ -88,6 +88,7 @@ export async function trainCommand(
         : await RunFolder.reopen(out, resumed.state.counters.step);
     tell(introduction(experiment, shown(out), resumed?.state));
     const stop = stopOnSignals(shown(out));
+    const progress = progressOf(config.recipe, "step", quiet);
     try {
       const result = await train(experiment, run, {
         ...(resumed === undefined ? {} : { resume: resumed.state }),
@@ -95,11 +96,12 @@ export async function trainCommand(
           ? {}
           : { overfitBatches: wholeNumber(flags.overfitBatches, "--overfit-batches") }),
         signal: stop.signal,
-        progress: progressOf(config.recipe, "step", quiet),
-        warn: say,
+        progress,
+        warn: sayOverBar,
       });
       await report(result, experiment, out, flags, tell);
     } finally {
+      progress.finish();
       stop.release();
     }
   } finally {
@@ -297,7 +299,7 @@ function stopOnSignals(out: string): { readonly signal: AbortSignal; release(): 
   const controller = new AbortController();
   const onSignal = (kind: "interrupted" | "terminated", exitCode: number) => (): void => {
     if (controller.signal.aborted) process.exit(exitCode);
-    say(`\nsaving and stopping after this step; once more to stop now`);
+    sayOverBar(`saving and stopping after this step; once more to stop now`);
     controller.abort(
       new SomaError({
         code: kind.toUpperCase(),
@@ -318,6 +320,11 @@ function stopOnSignals(out: string): { readonly signal: AbortSignal; release(): 
       process.off("SIGTERM", terminate);
     },
   };
+}
+
+/** A line in the place of a progress bar, which is drawn again below it. */
+function sayOverBar(line: string): void {
+  say(process.stderr.isTTY ? `\r\u001b[K${line}` : line);
 }
 
 function progressOf(label: string, unit: string, quiet: boolean): Progress {
