@@ -13,6 +13,8 @@ const imageTower = z.strictObject({
   heads: count,
   /** Side of the readout's anchor grid: tokens are resampled onto anchors × anchors places. */
   anchors: count,
+  /** Hidden width of the network after the readout; 0 = none, and the embedding is a sum over patches if layers is 0. */
+  head: z.int().nonnegative().default(0),
   /** A picture is scaled to a grid of at most this many patches before training and embedding (network: 196). */
   maxPatches: count.max(196),
 });
@@ -24,6 +26,8 @@ const textTower = z.strictObject({
   heads: count,
   /** Tokens of a text at most; the rest is cut. */
   maxTokens: count.max(512),
+  /** Hidden width of the network after the readout; 0 = none. */
+  head: z.int().nonnegative().default(0),
 });
 
 const encoderConfig = z.strictObject({

@@ -1,6 +1,7 @@
 /**
  * TransformerEncoder: one tower per token kind, all ending in the same space. A tower is a stem (units → vectors),
- * transformer layers, and a readout (vectors → one embedding). A prefix of the embedding is an embedding too
+ * transformer layers, a readout (vectors → one embedding)
+ * and, if wanted, a residual head. A prefix of the embedding is an embedding too
  * (Matryoshka: Kusupati et al., arXiv 2205.13147).
  */
 import { SomaError } from "../base/errors.ts";
@@ -8,6 +9,7 @@ import type { Rng } from "../tokenizers/random.ts";
 import { tf, type Tensor, type Tensor2D, type Variable } from "./backend.ts";
 import type { IdBatch, PatchBatch, TokenBatch } from "./batch.ts";
 import type { EncoderConfig, ImageTowerConfig, TextTowerConfig } from "./config.ts";
+import { ResidualHead } from "./layers/head.ts";
 import { Linear } from "./layers/linear.ts";
 import { TransformerLayer } from "./layers/transformer-layer.ts";
 import { Scope } from "./module.ts";
@@ -61,6 +63,7 @@ class PatchTower {
   private readonly widen: Linear;
   private readonly layers: readonly TransformerLayer[];
   private readonly readout: AnchorReadout;
+  private readonly head: ResidualHead | undefined;
 
   constructor(scope: Scope, config: ImageTowerConfig, dimension: number) {
     const { channels, width, heads, anchors } = config;
@@ -68,11 +71,13 @@ class PatchTower {
     this.widen = new Linear(scope.child("widen"), { inputs: this.stem.width, outputs: width });
     this.layers = layersOf(scope, config.layers, { width, heads });
     this.readout = new AnchorReadout(scope.child("readout"), { width, anchors, dimension });
+    this.head = headOf(scope, dimension, config.head);
   }
 
   forward(batch: PatchBatch): Tensor2D {
     const tokens = this.widen.forward(this.stem.forward(batch)); // [B·N, width]
-    return this.readout.forward(runLayers(this.layers, tokens, batch), batch);
+    const pooled = this.readout.forward(runLayers(this.layers, tokens, batch), batch);
+    return this.head?.forward(pooled) ?? pooled;
   }
 }
 
@@ -80,6 +85,7 @@ class IdTower {
   private readonly stem: IdStem;
   private readonly layers: readonly TransformerLayer[];
   private readonly readout: MeanReadout;
+  private readonly head: ResidualHead | undefined;
 
   constructor(scope: Scope, config: TextTowerConfig, dimension: number) {
     const { vocabularySize, width, heads, maxTokens, layers } = config;
@@ -91,11 +97,18 @@ class IdTower {
     });
     this.layers = layersOf(scope, layers, { width, heads });
     this.readout = new MeanReadout(scope.child("readout"), { width, dimension });
+    this.head = headOf(scope, dimension, config.head);
   }
 
   forward(batch: IdBatch): Tensor2D {
-    return this.readout.forward(runLayers(this.layers, this.stem.forward(batch), batch), batch);
+    const tokens = this.stem.forward(batch); // [B·N, width]
+    const pooled = this.readout.forward(runLayers(this.layers, tokens, batch), batch);
+    return this.head?.forward(pooled) ?? pooled;
   }
+}
+
+function headOf(scope: Scope, dimension: number, hidden: number): ResidualHead | undefined {
+  return hidden === 0 ? undefined : new ResidualHead(scope.child("head"), { dimension, hidden });
 }
 
 function layersOf(

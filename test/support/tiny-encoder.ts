@@ -6,7 +6,7 @@ const imageOnly = {
   architecture: "transformer",
   dimension: 32,
   matryoshka: [8, 16, 32],
-  image: { channels: [8, 16], width: 16, layers: 1, heads: 2, anchors: 2, maxPatches: 16 },
+  image: { channels: [8, 16], width: 16, layers: 1, heads: 2, anchors: 2, head: 0, maxPatches: 16 },
 };
 
 /** The same without a text tower. */
@@ -14,7 +14,7 @@ export const TINY_IMAGE_CONFIG: EncoderConfig = parseEncoderConfig(imageOnly);
 
 export const TINY_CONFIG: EncoderConfig = parseEncoderConfig({
   ...imageOnly,
-  text: { vocabularySize: 8192, width: 16, layers: 1, heads: 2, maxTokens: 64 },
+  text: { vocabularySize: 8192, width: 16, layers: 1, heads: 2, maxTokens: 64, head: 0 },
 });
 
 export const TINY_CARD: ModelCard = {
