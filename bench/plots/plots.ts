@@ -129,9 +129,13 @@ function mapOf(evaluated: Evaluated, modality: JudgedModality): string | undefin
 async function sheetsOf(evaluated: Evaluated): Promise<Map<string, string>> {
   const { space, selection, evaluation } = evaluated;
   const sheets = new Map<string, string>();
+  const drawn = new Set<string>();
   for (const { name, members } of pairings(selection)) {
     const [query, candidates] = members[0] ?? [];
     if (query === undefined || candidates === undefined || sheets.size === SHEETS_MAX) continue;
+    const pair = `${query.modality} ${query.variant} ${candidates.modality} ${candidates.variant}`;
+    if (drawn.has(pair)) continue; // "text-to-text" begins with the pair that "gloss-to-lemma" is
+    drawn.add(pair);
     const from = space.points[query.modality]?.test;
     const to = space.points[candidates.modality]?.test;
     if (from?.kind !== "dense" || to?.kind !== "dense") continue;

@@ -1,7 +1,8 @@
 /**
  * Floors: what an encoder must beat before anything is said of it. Each is a space like any other, judged by
- * the same code: an encoder of the same make with random weights, the picture's own pixels, their principal
- * components, and TF-IDF. They depend on the data alone, so their numbers are kept by the dataset's digest.
+ * the same code: an encoder of the same make with the weights it starts from (what comes from its shape alone),
+ * the picture's own pixels, their principal components, and TF-IDF. They do not depend on training, so their
+ * numbers are kept by digests of the data.
  */
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
@@ -12,8 +13,9 @@ import type { ImageStore } from "../../datasets/images.ts";
 import type { EncoderConfig } from "../../models/config.ts";
 import { EncoderSession } from "../../models/session.ts";
 import { TransformerEncoder } from "../../models/transformer.ts";
+import { patchify } from "../../tokenizers/image/patches.ts";
 import { seededRng } from "../../tokenizers/random.ts";
-import type { Image } from "../../tokenizers/tokenizer.ts";
+import type { Image, MaskedTokens } from "../../tokenizers/tokenizer.ts";
 import { symmetricEigen } from "./eigen.ts";
 import { encodeSelection } from "./encode.ts";
 import { centred, columnMeans, gramMatrix } from "./gram.ts";
@@ -58,20 +60,32 @@ export async function measureFloors(options: FloorOptions): Promise<readonly Spa
     }
     floors.push(metrics);
   };
-  if (config !== undefined) {
-    await add("random-init", config, () => randomInit(config, selection, images));
-  }
   const pictures = selection.rows.image;
-  if (pictures !== undefined && images !== undefined) {
-    const pixels = (): PixelSets => ({
-      fit: pixelMatrix(pictures.fit, images),
-      test: pixelMatrix(pictures.test, images),
-    });
-    // The grid that pictures were scaled to decides their pixels.
-    const grid = config?.image?.maxPatches ?? null;
-    await add("pixels-16x16", grid, async () => pixelSpace(pixels()));
-    if (pictures.fit.length > 1) {
-      await add("pca-128-half-whitened", grid, async () => halfWhitened(pixels()));
+  const pixels =
+    pictures === undefined || images === undefined
+      ? undefined
+      : { fit: pixelMatrix(pictures.fit, images), test: pixelMatrix(pictures.test, images) };
+  // The dataset's digest is of the picture files; how they were decoded and scaled shows in the pixels alone.
+  const pixelDigest =
+    pixels === undefined ? null : digestOf([pixels.fit.values, pixels.test.values]);
+  if (config !== undefined) {
+    const encoder = new TransformerEncoder(config, seededRng(0, "random-init"));
+    try {
+      const session = await EncoderSession.over(encoder);
+      const parameters = [pixelDigest, await fingerprint(session)];
+      await add("random-init", parameters, async () => {
+        const options = { name: "random-init", kind: "floor", images } as const;
+        const space = await encodeSelection(session, selection, options);
+        return { ...space, cuts: [space.dimension] };
+      });
+    } finally {
+      encoder.dispose();
+    }
+  }
+  if (pixels !== undefined) {
+    await add("pixels-16x16", pixelDigest, async () => pixelSpace(pixels));
+    if (pixels.fit.count > 1) {
+      await add("pca-128-half-whitened", pixelDigest, async () => halfWhitened(pixels));
     }
   }
   const texts = selection.rows.text;
@@ -81,23 +95,27 @@ export async function measureFloors(options: FloorOptions): Promise<readonly Spa
   return floors;
 }
 
-/** The encoder's own architecture with the weights it starts from: what comes from its shape alone. */
-async function randomInit(
-  config: EncoderConfig,
-  selection: Selection,
-  images: Pick<ImageStore, "get"> | undefined,
-): Promise<Space> {
-  const encoder = new TransformerEncoder(config, seededRng(0, "random-init"));
-  try {
-    const session = await EncoderSession.over(encoder);
-    return await encodeSelection(session, selection, {
-      name: "random-init",
-      kind: "floor",
-      images,
-    });
-  } finally {
-    encoder.dispose();
+/** A digest of what an encoder answers to two fixed inputs: changes with its weights, its shape and our code. */
+async function fingerprint(session: EncoderSession): Promise<string> {
+  const { image, text } = session.config;
+  const inputs: MaskedTokens[] = [];
+  if (image !== undefined) {
+    const pixels = Uint8Array.from({ length: 32 * 32 * 3 }, (_, at) => (at * 37) % 251);
+    inputs.push({ tokens: patchify({ width: 32, height: 32, pixels }) });
   }
+  if (text !== undefined) {
+    const ids = Int32Array.of(300, 20, 1000).map((id) => id % text.vocabularySize);
+    inputs.push({ tokens: { kind: "ids", modality: "text", ids } });
+  }
+  return digestOf(await session.embed(inputs));
+}
+
+function digestOf(parts: readonly Float32Array[]): string {
+  const hash = createHash("sha256");
+  for (const part of parts) {
+    hash.update(new Uint8Array(part.buffer, part.byteOffset, part.byteLength));
+  }
+  return hash.digest("hex");
 }
 
 export interface PixelSets {

@@ -35,9 +35,15 @@ export function spectrumOf(matrix: DenseMatrix, groups: readonly string[]): Spec
 
 /** exp(−Σ p log p), p_i = σ_i / Σσ, σ the singular values of the rows, not centred. 0 if all is 0. */
 export function effectiveRank(matrix: DenseMatrix): number {
-  const { dimension: d } = matrix;
-  const { values } = symmetricEigen(gramMatrix(matrix.values, matrix.count, d), d, 0);
-  const rounding = Number.EPSILON * d * (values[0] ?? 0);
+  // XᵀX and XXᵀ have the same eigenvalues but for zeros: the smaller one is taken.
+  const { count, dimension } = matrix;
+  const size = Math.min(count, dimension);
+  const gram =
+    dimension <= count
+      ? gramMatrix(matrix.values, count, dimension)
+      : gramMatrix(transposed(matrix), dimension, count);
+  const { values } = symmetricEigen(gram, size, 0);
+  const rounding = Number.EPSILON * size * (values[0] ?? 0);
   const singular = values.map((value) => (value > rounding ? Math.sqrt(value) : 0));
   const total = singular.reduce((sum, value) => sum + value, 0);
   if (total === 0) return 0;
@@ -47,6 +53,15 @@ export function effectiveRank(matrix: DenseMatrix): number {
     if (share > 0) entropy -= share * Math.log(share);
   }
   return Math.exp(entropy);
+}
+
+/** @returns Float32Array [dimension × count] */
+function transposed({ count, dimension, values }: DenseMatrix): Float32Array {
+  const out = new Float32Array(values.length);
+  for (let i = 0; i < count; i++) {
+    for (let k = 0; k < dimension; k++) out[k * count + i] = values[i * dimension + k] ?? 0;
+  }
+  return out;
 }
 
 /** Standard deviation of each column. */

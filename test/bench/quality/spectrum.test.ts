@@ -85,6 +85,16 @@ test("n orthogonal directions have effective rank n, one point has 1, nothing ha
   expect(effectiveRank(denseMatrix([[0, 0]], 2))).toBe(0);
 });
 
+test("a few rows of many dimensions have the effective rank of the same rows with the zeros left out", () => {
+  const short = [
+    [3, 1],
+    [1, 2],
+    [0, 1],
+  ];
+  const long = short.map((row) => [...row, 0, 0, 0, 0]);
+  expect(effectiveRank(denseMatrix(long, 6))).toBeCloseTo(effectiveRank(denseMatrix(short, 2)), 10);
+});
+
 test("collapsed embeddings are seen: rank 1, no spread, uniformity 0", () => {
   const rows = normaliseRows(
     denseMatrix(
