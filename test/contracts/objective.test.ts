@@ -1,0 +1,100 @@
+/** What every objective in the registry promises the trainer. */
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { Dataset } from "../../datasets/dataset.ts";
+import { loadImages, type ImageStore } from "../../datasets/images.ts";
+import { makeSynthetic } from "../../datasets/synthetic.ts";
+import { startBackend, tf } from "../../models/backend.ts";
+import { Scope } from "../../models/module.ts";
+import { TransformerEncoder } from "../../models/transformer.ts";
+import { seededRng } from "../../tokenizers/random.ts";
+import { loadTextTokenizer, type TextTokenizer } from "../../tokenizers/text/sentencepiece.ts";
+import { assertFinite, computeGradients } from "../../training/gradients.ts";
+import type { Objective } from "../../training/objective.ts";
+import { OBJECTIVES } from "../../training/objectives/registry.ts";
+import { AdamW } from "../../training/optimizer.ts";
+import { TINY_CONFIG } from "../support/tiny-encoder.ts";
+
+let dataset: Dataset;
+let images: ImageStore;
+let tokenizer: TextTokenizer;
+beforeAll(async () => {
+  await startBackend();
+  dataset = await makeSynthetic({ groupCount: 80 });
+  images = await loadImages(dataset, dataset.examples, { maxPatches: 16 });
+  tokenizer = await loadTextTokenizer();
+});
+
+describe.each(Object.entries(OBJECTIVES))("the objective %s", (_name, factory) => {
+  const made: { dispose(): void }[] = [];
+  afterAll(() => {
+    for (const item of made) item.dispose();
+  });
+
+  /** A fresh encoder and objective, equal for equal seeds. */
+  function make(seed: number): {
+    encoder: TransformerEncoder;
+    objective: Objective;
+    parameters: ReturnType<Scope["parameters"]>;
+  } {
+    const encoder = new TransformerEncoder(TINY_CONFIG, seededRng(seed, "weights"));
+    const scope = Scope.root(seededRng(seed, "objective"));
+    const context = {
+      dataset,
+      images,
+      tokenizer,
+      encoder,
+      scope,
+      seed,
+      batchSize: 12,
+      settings: {},
+    };
+    const objective = factory(context);
+    made.push({
+      dispose() {
+        encoder.dispose();
+        scope.dispose();
+      },
+    });
+    const parameters = new Map([...encoder.parameters(), ...scope.parameters()]);
+    return { encoder, objective, parameters };
+  }
+
+  test("prepares a step as a function of seed and step alone, whatever was prepared before", () => {
+    const lossOf = (seed: number, before: readonly number[], step: number): number => {
+      const { encoder, objective, parameters } = make(seed);
+      for (const other of before) objective.prepare(other);
+      return computeGradients([objective.prepare(step)], encoder, parameters).loss;
+    };
+    const loss = lossOf(1, [], 9);
+    expect(lossOf(1, [0, 1, 30, 9], 9)).toBe(loss);
+    expect(lossOf(1, [], 10)).not.toBe(loss);
+    expect(lossOf(2, [], 9)).not.toBe(loss);
+  });
+
+  test("gives a finite loss with gradients, counts its sequences and leaves no tensors", () => {
+    const { encoder, objective, parameters } = make(3);
+    computeGradients([objective.prepare(0)], encoder, parameters); // builds what stays
+    const before = tf.memory().numTensors;
+    const prepared = objective.prepare(1);
+    const gradients = computeGradients([prepared], encoder, parameters);
+    expect(tf.memory().numTensors).toBe(before);
+    assertFinite(gradients, 1);
+    expect(gradients.norm).toBeGreaterThan(0);
+    expect(prepared.exampleCount).toBeGreaterThan(0);
+    expect(prepared.exampleCount % 1).toBe(0);
+  });
+
+  test("is lowered by training on one batch, unless it was zero", () => {
+    const { encoder, objective, parameters } = make(4);
+    const adam = { betas: [0.9, 0.98], epsilon: 1e-8, weightDecay: 0 } as const;
+    const optimizer = new AdamW(parameters, adam);
+    const losses: number[] = [];
+    for (let i = 0; i < 20; i++) {
+      const { loss, arrays } = computeGradients([objective.prepare(0)], encoder, parameters);
+      losses.push(loss);
+      optimizer.update(arrays, { learningRate: 3e-3, gradientScale: 1 });
+    }
+    // An encoder whose layers begin as nothing is a sum over its tokens: its differential loss is zero from the start.
+    expect(losses.at(-1)).toBeLessThan(Math.max(1e-5, 0.9 * (losses[0] ?? 0)));
+  });
+});
