@@ -39,7 +39,7 @@ export class SelfAttention {
     ); // [3, B, H, N, D/H]
     const [q, k, v] = tf.unstack(qkv) as [Tensor4D, Tensor4D, Tensor4D];
     const scores = tf.mul(matMul(q, k, false, true), 1 / Math.sqrt(D / H)); // [B, H, N, N]
-    const weights = tf.softmax(tf.add(scores, attentionBias)) as Tensor4D;
+    const weights = tf.softmax<Tensor4D>(tf.add(scores, attentionBias));
     const mixed = tf.transpose(matMul(weights, v), [0, 2, 1, 3]); // [B, N, H, D/H]
     return this.projectOut.forward(tf.reshape(mixed, [B * N, D]));
   }

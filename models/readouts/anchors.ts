@@ -6,7 +6,7 @@
  * It is a sum over tokens: a hidden token adds nothing, and what a mask and its inverse leave adds up to the
  * whole. That is the property which the network's differential loss looks for (seed, "Differential Loss").
  */
-import { matMul, tf, type Tensor2D, type Tensor3D } from "../backend.ts";
+import { matMul, tf, type Rank, type Tensor2D } from "../backend.ts";
 import type { PatchBatch } from "../batch.ts";
 import { Linear } from "../layers/linear.ts";
 import type { Scope } from "../module.ts";
@@ -39,7 +39,7 @@ export class AnchorReadout {
     const A = anchors ** 2;
     if (this.isAligned(batch)) return this.project.forward(tf.reshape(tokens, [B, A * C]));
     const weights = tf.tensor3d(this.batchWeights(batch), [B, N, A]);
-    const places = matMul(weights, tf.reshape(tokens, [B, N, C]) as Tensor3D, true, false); // [B, A, C]
+    const places = matMul(weights, tf.reshape<Rank.R3>(tokens, [B, N, C]), true, false); // [B, A, C]
     return this.project.forward(tf.reshape(places, [B, A * C]));
   }
 

@@ -42,7 +42,7 @@ export class Similarity {
   /** @param a, b  [B, d], rows of unit length  @returns mean loss per row, both directions */
   loss(a: Tensor2D, b: Tensor2D): Scalar {
     const scale = tf.minimum(tf.exp(this.logScale), SCALE_MAX);
-    const similarities = tf.mul(matMul(a, b, false, true), scale) as Tensor2D; // [B, B]
+    const similarities = tf.mul<Tensor2D>(matMul(a, b, false, true), scale); // [B, B]
     return this.kind === "infonce" ? infoNce(similarities) : this.sigmoid(similarities);
   }
 
@@ -73,5 +73,5 @@ export function unitPrefix(embeddings: Tensor2D, cut: number): Tensor2D {
 
 /** [count · B, D] cut into `count` tensors [B, D]. One is given as it is: tfjs's gradient of a split into one fails. */
 export function splitRows(x: Tensor2D, count: number): readonly Tensor2D[] {
-  return count === 1 ? [x] : (tf.split(x, count) as Tensor2D[]);
+  return count === 1 ? [x] : tf.split<Tensor2D>(x, count);
 }

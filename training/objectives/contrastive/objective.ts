@@ -51,7 +51,7 @@ export function contrastive(context: ObjectiveContext): Objective {
           const embeddings = encoder.forward(batch);
           const terms: Scalar[] = [];
           for (const cut of cuts) {
-            const sets = tf.split(unitPrefix(embeddings, cut), views) as Tensor2D[];
+            const sets = tf.split<Tensor2D>(unitPrefix(embeddings, cut), views);
             for (const [i, a] of sets.entries())
               for (const b of sets.slice(i + 1)) terms.push(similarity.loss(a, b));
           }

@@ -79,9 +79,9 @@ export function pairing(context: ObjectiveContext): Objective {
             for (const [i, a] of pictureSets.entries())
               for (const b of pictureSets.slice(i + 1)) withinTerms.push(amongImages.loss(a, b));
           }
-          const paired = tf.div(tf.addN(acrossTerms), acrossTerms.length) as Scalar;
+          const paired = tf.div<Scalar>(tf.addN(acrossTerms), acrossTerms.length);
           if (within === 0 || withinTerms.length === 0) return { total: paired, parts: {} };
-          const together = tf.div(tf.addN(withinTerms), withinTerms.length) as Scalar;
+          const together = tf.div<Scalar>(tf.addN(withinTerms), withinTerms.length);
           return {
             total: tf.add(paired, tf.mul(together, within)),
             parts: { paired, within: together },
