@@ -68,7 +68,7 @@ describe("a decoded picture", () => {
         expect(image).toMatchObject({ sourceWidth: w, sourceHeight: h });
         expect(image.pixels).toHaveLength(16 * 16 * columns * rows * 3);
       }),
-      { numRuns: 40 },
+      { numRuns: 25 },
     );
   });
 
@@ -76,7 +76,8 @@ describe("a decoded picture", () => {
     const pixels = Uint8Array.from({ length: 48 * 32 * 3 }, (_, i) => (i * 37) % 251);
     const size = { width: 48, height: 32, channels: 3 } as const;
     for (const picture of [raw(pixels, size).png(), raw(pixels, size).webp({ lossless: true })]) {
-      expect((await decodeImage(await bytesOf(picture))).pixels).toEqual(pixels);
+      const decoded = await decodeImage(await bytesOf(picture));
+      expect(Buffer.compare(decoded.pixels, pixels)).toBe(0);
     }
   });
 
@@ -184,7 +185,7 @@ describe("a decoded picture", () => {
     const bytes = await bytesOf(noise(333, 217).jpeg());
     const alone = await decodeImage(bytes);
     const together = await Promise.all(Array.from({ length: 6 }, () => decodeImage(bytes)));
-    for (const other of together) expect(other).toEqual(alone);
+    for (const other of together) expect(Buffer.compare(other.pixels, alone.pixels)).toBe(0);
   });
 });
 
