@@ -32,7 +32,7 @@ class StepFailed extends Error {
   }
 }
 
-/** The person at the terminal sees everything on one stream, in order. */
+/** What is said about the work, as the commands do: on stderr. */
 function tell(line) {
   process.stderr.write(`${line}\n`);
 }
@@ -114,7 +114,7 @@ async function ready(url, server) {
   throw new StepFailed(`soma serve ended with exit code ${code}`, code === 0 ? 1 : code);
 }
 
-/** Ask the server for the nearest emoji and print them. @param query `{ text }` or `{ image }` (base64) */
+/** Ask the server for the nearest emoji and print them: the answer, so on stdout. @param query `{ text }` or `{ image }` (base64) */
 async function ask(url, title, query) {
   const response = await fetch(`${url}/v1/neighbors`, {
     method: "POST",
@@ -124,9 +124,9 @@ async function ask(url, title, query) {
   const body = await response.text();
   if (!response.ok)
     throw new StepFailed(`POST /v1/neighbors answered ${response.status}: ${body}`, 1);
-  tell(title);
+  console.log(title);
   for (const { text, id, label, score } of JSON.parse(body)) {
-    tell(`  ${score.toFixed(3)}  ${text ?? id}${label ? ` (${label})` : ""}`);
+    console.log(`  ${score.toFixed(3)}  ${text ?? id}${label ? ` (${label})` : ""}`);
   }
 }
 
