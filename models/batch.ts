@@ -33,18 +33,21 @@ export interface IdBatch {
 
 export type TokenBatch = PatchBatch | IdBatch;
 
-/** Pack sequences of one kind. Hidden units are zeroed here, so that no encoder can see them. */
-export function packTokens(inputs: readonly MaskedTokens[]): TokenBatch {
+/**
+ * Pack sequences of one kind. Hidden units are zeroed here, so that no encoder can see them.
+ * @param unitsMin  pad to at least so many units: a caller that rounds up sees few different shapes
+ */
+export function packTokens(inputs: readonly MaskedTokens[], unitsMin = 1): TokenBatch {
   const first = inputs[0];
   assert(first !== undefined, "a batch has at least one sequence");
   return first.tokens.kind === "ids"
-    ? packIds(inputs)
-    : packPatches(inputs, first.tokens.patchBytes);
+    ? packIds(inputs, unitsMin)
+    : packPatches(inputs, first.tokens.patchBytes, unitsMin);
 }
 
-function packIds(inputs: readonly MaskedTokens[]): IdBatch {
+function packIds(inputs: readonly MaskedTokens[], unitsMin: number): IdBatch {
   const size = inputs.length;
-  const units = Math.max(1, ...inputs.map((input) => unitCount(input.tokens)));
+  const units = Math.max(unitsMin, ...inputs.map((input) => unitCount(input.tokens)));
   const ids = new Int32Array(size * units);
   const visible = new Float32Array(size * units);
   const lengths = new Float32Array(size);
@@ -60,9 +63,13 @@ function packIds(inputs: readonly MaskedTokens[]): IdBatch {
   return { kind: "ids", size, units, ids, visible, lengths };
 }
 
-function packPatches(inputs: readonly MaskedTokens[], patchBytes: number): PatchBatch {
+function packPatches(
+  inputs: readonly MaskedTokens[],
+  patchBytes: number,
+  unitsMin: number,
+): PatchBatch {
   const size = inputs.length;
-  const units = Math.max(1, ...inputs.map((input) => unitCount(input.tokens)));
+  const units = Math.max(unitsMin, ...inputs.map((input) => unitCount(input.tokens)));
   const patches = new Uint8Array(size * units * patchBytes);
   const grids: Grid[] = [];
   const visible = new Float32Array(size * units);

@@ -1,7 +1,7 @@
 /** Inputs of requests → embeddings, through one batcher: tokenizes, weighs, batches, counts. */
 import { unitCount, type MaskedTokens, type TokenSequence } from "../../tokenizers/tokenizer.ts";
 import type { Embedding } from "../../models/encoder.ts";
-import type { EncoderSession } from "../../models/session.ts";
+import { paddedUnits, type EncoderSession } from "../../models/session.ts";
 import { Batcher } from "./batcher.ts";
 import type { ServingConfig } from "./config.ts";
 import { badInput, type EmbeddingInput } from "./inputs.ts";
@@ -42,7 +42,7 @@ export class EmbeddingService {
     this.observer = observer;
     this.batcher = new Batcher({
       embed: (inputs) => session.embed(inputs),
-      weigh: ({ tokens }) => ({ lane: tokens.kind, tokens: unitCount(tokens) }),
+      weigh: ({ tokens }) => ({ lane: tokens.kind, tokens: paddedUnits(unitCount(tokens)) }),
       limits: {
         batchTokensMax: config.maxBatchTokens,
         queuedMax: config.maxConcurrentRequests * config.maxClientBatchSize,

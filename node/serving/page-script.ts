@@ -60,6 +60,8 @@ async function answer() {
 }
 
 function show(neighbors) {
+  // Bars compare the neighbours with each other: what cosine counts as near differs from model to model.
+  const best = Math.max(...neighbors.map(({ score }) => score), 1e-6);
   results.replaceChildren(...neighbors.map(({ text, label, score, picture, id }) => {
     const item = document.createElement("li");
     if (picture !== null) {
@@ -74,7 +76,7 @@ function show(neighbors) {
     const scoreLine = line("score", "");
     const meter = document.createElement("meter");
     meter.min = 0;
-    meter.max = 1;
+    meter.max = best;
     meter.value = Math.max(0, score);
     meter.setAttribute("aria-hidden", "true");
     scoreLine.append(meter, "cosine " + score.toFixed(2));

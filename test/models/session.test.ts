@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { tf } from "../../models/backend.ts";
 import { saveCheckpoint } from "../../models/checkpoint.ts";
 import { cosine, length } from "../../models/embedding.ts";
-import { EncoderSession, planBatches } from "../../models/session.ts";
+import { EncoderSession, paddedSize, paddedUnits, planBatches } from "../../models/session.ts";
 import { TransformerEncoder } from "../../models/transformer.ts";
 import { encodePng } from "../../tokenizers/image/decode.ts";
 import { seededRng } from "../../tokenizers/random.ts";
@@ -78,7 +78,9 @@ describe("batches", () => {
         for (const batch of batches) {
           const members = batch.map((position) => list[position]);
           expect(new Set(members.map((member) => member?.kind)).size).toBe(1);
-          const units = members.map((member) => (member?.columns ?? 0) * (member?.rows ?? 0));
+          const units = members.map((member) =>
+            paddedUnits((member?.columns ?? 0) * (member?.rows ?? 0)),
+          );
           expect(batch.length * Math.max(...units)).toBeLessThanOrEqual(budget);
         }
       }),
@@ -88,6 +90,17 @@ describe("batches", () => {
   test("an input over the budget has a batch of its own", () => {
     const long = idsInput(...new Array<number>(50).fill(1));
     expect(planBatches([long, idsInput(1), long], 10)).toEqual([[1], [0], [2]]);
+  });
+
+  test("come in few shapes: lengths and sizes are rounded up, by less than half", () => {
+    const sizes = Array.from({ length: 512 }, (_, i) => paddedSize(i + 1));
+    sizes.forEach((padded, i) => {
+      expect(padded).toBeGreaterThanOrEqual(i + 1);
+      expect(padded / (i + 1)).toBeLessThan(1.5);
+    });
+    expect([...new Set(sizes)].slice(0, 9)).toEqual([1, 2, 3, 4, 6, 8, 12, 16, 24]);
+    expect(new Set(sizes).size).toBe(18);
+    expect([1, 8, 9, 196].map(paddedUnits)).toEqual([8, 8, 16, 200]);
   });
 });
 
