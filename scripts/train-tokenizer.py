@@ -26,7 +26,7 @@ PACKAGES = ROOT / "node_modules"
 MODEL = ROOT / "tokenizers" / "text" / "soma-8192.model"
 TRAINER = "sentencepiece==0.2.3"
 
-# 27 of the 28 languages of the emoji names appear nowhere else. Counted twice they hold a third of the text,
+# All but two of the 28 languages of the emoji names appear nowhere else. Counted twice they hold a third of the text,
 # beside 15 MB of English; more often costs English words more pieces than it saves the others.
 EMOJI_WEIGHT = 2
 

@@ -14,7 +14,7 @@ export const TEXT_MODEL_FILE = "soma-8192.model";
 /** Pieces of the vocabulary, ids 0 … 8191. */
 export const VOCABULARY_SIZE = 8192;
 
-/** Ids that no ordinary text produces, but for [MASK], [CLS] and [SEP], which text may spell out. */
+/** Ids that only a program places: no text spells them, and byte fallback leaves nothing unknown. */
 export const SPECIAL_IDS = {
   padding: 0,
   unknown: 1,

@@ -62,7 +62,10 @@ export class TextTokenizer implements Tokenizer<string> {
     return Int32Array.from(this.processor.encodeIds(text.replace(/\p{Surrogate}/gu, "\ufffd")));
   }
 
-  /** The text that ids stand for: its NFKC form, runs of spaces joined. Special ids vanish, but for those text can spell. */
+  /**
+   * The text that ids stand for: its NFKC form, runs of spaces joined. Special ids vanish, but for `unknown`, which
+   * is shown as " ⁇ "; so does a byte order mark in front.
+   */
   decodeIds(ids: ArrayLike<number>): string {
     const checked = Array.from(ids);
     for (const id of checked) assertId(id);

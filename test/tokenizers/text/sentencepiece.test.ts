@@ -133,6 +133,14 @@ describe("the vocabulary", () => {
     expect(new Set(Array.from({ length: 8192 }, (_, id) => tokenizer.piece(id))).size).toBe(8192);
   });
 
+  test("has special pieces that vanish when decoded, but for the unknown one", () => {
+    const { padding, begin, end, mask, classify, separate, unknown } = SPECIAL_IDS;
+    const text = Array.from(tokenizer.encode("a red heart"));
+    const marked = [begin, classify, ...text, mask, separate, end, padding];
+    expect(tokenizer.decodeIds(marked)).toBe("a red heart");
+    expect(tokenizer.decodeIds([...text, unknown])).toBe("a red heart \u2047 ");
+  });
+
   test("has every printable ASCII character", () => {
     for (let code = 0x21; code < 0x7f; code++) {
       const character = String.fromCharCode(code);
