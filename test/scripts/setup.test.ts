@@ -1,7 +1,8 @@
 import { execFileSync } from "node:child_process";
 import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterEach, describe, expect, test } from "vitest";
+import { afterEach, describe, expect, test, vi } from "vitest";
+import { cacheDirectory } from "../../base/files.ts";
 import { Clone, removeClones } from "../support/clone.ts";
 
 afterEach(removeClones);
@@ -98,6 +99,25 @@ describe("set-up", () => {
     expect(readFileSync(join(clone.bin, "npm-arguments"), "utf8")).toMatch(/^ci /);
     expect((await clone.setUpAgain()).output).toBe("");
   });
+});
+
+test.each([
+  { HOME: "/home-of-tests" },
+  { HOME: "/home-of-tests", XDG_CACHE_HOME: "/caches" },
+  { HOME: "/home-of-tests", XDG_CACHE_HOME: "" },
+  { HOME: "/home-of-tests", XDG_CACHE_HOME: "/caches", SOMA_CACHE: "/elsewhere" },
+])("set-up keeps things where the program looks for them, with %o", (variables) => {
+  const script =
+    'import { cacheDirectory } from "./scripts/setup/tools.mjs"; process.stdout.write(cacheDirectory());';
+  const ofSetUp = execFileSync(process.execPath, ["--input-type=module", "-e", script], {
+    env: variables,
+    encoding: "utf8",
+  });
+  for (const name of ["HOME", "XDG_CACHE_HOME", "SOMA_CACHE"]) {
+    vi.stubEnv(name, (variables as Record<string, string>)[name]);
+  }
+  expect(ofSetUp).toBe(cacheDirectory());
+  vi.unstubAllEnvs();
 });
 
 describe("compiled addons", () => {
