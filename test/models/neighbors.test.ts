@@ -1,4 +1,5 @@
 import fc from "fast-check";
+import { spawnSync } from "node:child_process";
 import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -7,6 +8,7 @@ import { createNeighborIndex, loadNeighborIndex } from "../../models/neighbors/c
 import { loadHnswlib } from "../../models/neighbors/hnsw.ts";
 import type { Metric, NeighborIndex } from "../../models/neighbors/neighbor-index.ts";
 import { seededRng } from "../../tokenizers/random.ts";
+import { transpileSources } from "../support/transpile.ts";
 
 const kinds = ["exact", "hnsw"] as const;
 const metrics = ["cosine", "l2"] as const;
@@ -221,10 +223,32 @@ test("damaged vectors are refused as corrupt, naming the file", async () => {
   }
 });
 
-test("without the addon the exact index stands in, with one sentence that says so", () => {
-  const warnings: string[] = [];
-  const index = createNeighborIndex(4, { kind: "auto", warn: (s) => void warnings.push(s) });
-  const available = typeof loadHnswlib() !== "string";
-  expect(index.kind).toBe(available ? "hnsw" : "exact");
-  expect(warnings).toHaveLength(available ? 0 : 1);
+test("without the addon the exact index stands in, and says so once a process", async () => {
+  const program = await transpileSources();
+  const script = `
+    import Module from "node:module";
+    const load = Module._load;
+    Module._load = (name, ...rest) => {
+      if (name === "hnswlib-node") throw new Error("Cannot find the addon");
+      return load(name, ...rest);
+    };
+    const { createNeighborIndex } = await import("./models/neighbors/create.js");
+    for (let i = 0; i < 3; i++) {
+      const index = createNeighborIndex(2);
+      index.add(Float32Array.of(1, 2), 5);
+      console.log(index.kind, index.search(Float32Array.of(1, 2), 1)[0].label);
+    }
+    try {
+      createNeighborIndex(2, { kind: "hnsw" });
+    } catch (error) {
+      console.log(error.code);
+    }`;
+  await writeFile(join(program, "without-addon.mjs"), script);
+  const child = spawnSync(process.execPath, [join(program, "without-addon.mjs")], {
+    encoding: "utf8",
+    env: { ...process.env, NODE_NO_WARNINGS: "1" },
+  });
+  await rm(program, { recursive: true });
+  expect(child.stdout).toBe("exact 5\nexact 5\nexact 5\nNO_HNSW\n");
+  expect(child.stderr.match(/the HNSW addon is not compiled/g)).toHaveLength(1);
 });
