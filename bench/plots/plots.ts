@@ -13,6 +13,7 @@ import type { JudgedModality, Row } from "../quality/selection.ts";
 import { bars } from "./bars.ts";
 import { embeddingMap } from "./embedding-map.ts";
 import { lossCurve } from "./loss-curve.ts";
+import { withPixelText } from "./pixel-font.ts";
 import { retrievalSheet, type SheetRow, type Shown } from "./retrieval-sheet.ts";
 import { NEIGHBOR_COUNT, POINTS_MIN, umapLayout } from "./umap.ts";
 
@@ -55,18 +56,22 @@ export async function drawPlots(evaluated: Evaluated, options: DrawOptions): Pro
   }
   for (const [name, svg] of await sheetsOf(evaluated)) add(`retrieval-${name}`, svg);
 
+  const fonts = await drawsText();
   const paths: string[] = [];
   for (const [name, { svg, width }] of plots) {
     const svgPath = join(options.folder, `${name}.svg`);
     const pngPath = join(options.folder, `${name}.png`);
     await writeFileAtomic(svgPath, svg);
-    await writeFileAtomic(pngPath, await svgToPng(svg, PNG_SCALE * width));
+    await writeFileAtomic(
+      pngPath,
+      await svgToPng(fonts ? svg : withPixelText(svg), PNG_SCALE * width),
+    );
     paths.push(svgPath, pngPath);
   }
-  const notes = (await drawsText())
+  const notes = fonts
     ? []
     : [
-        "this machine has no font, so the PNG plots have no words; the SVG files are complete (Debian: apt install fonts-dejavu-core)",
+        "this machine has no font: the PNG plots have dot letters, the SVG files real text (Debian: apt install fonts-dejavu-core)",
       ];
   return { paths, notes };
 }

@@ -6,9 +6,17 @@ import { afterAll, expect, test } from "vitest";
 import { bars } from "../../../bench/plots/bars.ts";
 import { embeddingMap } from "../../../bench/plots/embedding-map.ts";
 import { lossCurve } from "../../../bench/plots/loss-curve.ts";
-import { drawPlots } from "../../../bench/plots/plots.ts";
+import { withPixelText } from "../../../bench/plots/pixel-font.ts";
+import { drawPlots, drawsText } from "../../../bench/plots/plots.ts";
 import { retrievalSheet } from "../../../bench/plots/retrieval-sheet.ts";
-import { categoryStyle, escape, fitText, textWidth, ticks } from "../../../bench/plots/svg.ts";
+import {
+  categoryStyle,
+  escape,
+  fitText,
+  text,
+  textWidth,
+  ticks,
+} from "../../../bench/plots/svg.ts";
 import { umapLayout } from "../../../bench/plots/umap.ts";
 import type { Evaluation } from "../../../bench/quality/evaluation.ts";
 import { denseMatrix, normaliseRows } from "../../../bench/quality/matrix.ts";
@@ -65,6 +73,32 @@ test("ticks are even, inside the range, and about as many as asked for", () => {
       },
     ),
   );
+});
+
+test("without fonts every ASCII character has a shape of its own, and no text is left for the renderer", () => {
+  const shapes = Array.from({ length: 94 }, (_, i) =>
+    withPixelText(text(0, 0, String.fromCharCode(33 + i))),
+  );
+  expect(new Set(shapes).size).toBe(94);
+  for (const shape of shapes) expect(shape).toMatch(/^<path d="M[^"]+" fill="#[0-9a-f]{6}"\/>$/);
+  fc.assert(
+    fc.property(fc.string({ unit: "grapheme" }), (content) => {
+      expect(withPixelText(text(1, 2, content, { anchor: "end" }))).not.toContain("<text");
+    }),
+  );
+});
+
+test("marks are left out and signs are spelled, so that names stay readable without fonts", () => {
+  const same = (a: string, b: string) => {
+    expect(withPixelText(text(0, 0, a))).toBe(withPixelText(text(0, 0, b)));
+  };
+  same("café", "cafe");
+  same("PCA-128 sd^−½", "PCA-128 sd^-1/2");
+  same("16×16", "16x16");
+});
+
+test("the renderer is asked whether it has fonts, and answers the same twice", async () => {
+  expect(await drawsText()).toBe(await drawsText());
 });
 
 test("36 categories look different from each other", () => {
