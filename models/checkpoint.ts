@@ -127,13 +127,3 @@ function checkTensor(
   if (!data.every(Number.isFinite))
     throw corrupt(where, `"${name}" holds a value that is not finite`);
 }
-
-/** The refusal of an input that the encoder has no tower for. */
-export function noTower(what: string): SomaError {
-  return new SomaError({
-    code: "MODALITY_NOT_TRAINED",
-    kind: "usage",
-    what: `this encoder was not trained on ${what}`,
-    next: "use a checkpoint whose config.json has that tower",
-  });
-}

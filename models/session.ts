@@ -13,12 +13,12 @@ import type { TextTokenizer } from "../tokenizers/text/sentencepiece.ts";
 import { startBackend, tf, type BackendName } from "./backend.ts";
 import { packTokens } from "./batch.ts";
 import { modalities } from "./card.ts";
-import { loadCheckpoint, noTower } from "./checkpoint.ts";
+import { loadCheckpoint } from "./checkpoint.ts";
 import type { Checkpoint } from "./checkpoint-folder.ts";
 import type { EncoderConfig } from "./config.ts";
 import { assertCut, cutEmbedding, type EmbedOptions } from "./embedding.ts";
 import type { Embedding, Encoder } from "./encoder.ts";
-import type { TransformerEncoder } from "./transformer.ts";
+import { noTower, type TransformerEncoder } from "./transformer.ts";
 
 /** Tokens of one batch at most, padding counted: bounds memory and the time that one batch takes. */
 export const BATCH_TOKENS_DEFAULT = 16_384;

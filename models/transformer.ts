@@ -139,7 +139,8 @@ function biasOf(batch: TokenBatch): Tensor {
   return tf.tensor4d(bias, [batch.size, 1, 1, batch.units]);
 }
 
-function noTower(what: string): SomaError {
+/** The refusal of an input that the encoder has no tower for. */
+export function noTower(what: string): SomaError {
   return new SomaError({
     code: "MODALITY_NOT_TRAINED",
     kind: "usage",
