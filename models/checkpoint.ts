@@ -1,6 +1,6 @@
 /** Weights between an encoder and a checkpoint folder. Shapes and names are checked against the architecture. */
 import { readFile } from "node:fs/promises";
-import { SomaError } from "../base/errors.ts";
+
 import { nearestName } from "../base/nearest.ts";
 import type { FolderWriteOptions } from "../base/folders.ts";
 import { seededRng } from "../tokenizers/random.ts";
