@@ -35,6 +35,7 @@ function registerEvaluate(program: Command): void {
       "which texts of a concept are judged, e.g. en,de,ja (default: en, or gloss and lemma)",
     )
     .option("--limit <n>", "at most this many concepts of each split, for a quick look")
+    .option("--skip-corrupt", "leave out pictures that cannot be decoded")
     .option("--no-floors", "leave out chance, random init, pixels, PCA and TF-IDF")
     .option("--plots <dir>", "write eval.json and plots (SVG and PNG) there")
     .option("--json", "one JSON document on stdout")

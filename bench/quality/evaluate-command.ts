@@ -28,6 +28,7 @@ export interface EvaluateFlags {
   readonly textVariants?: string;
   readonly limit?: string;
   readonly floors: boolean;
+  readonly skipCorrupt?: boolean;
   readonly plots?: string;
   readonly json?: boolean;
   readonly quiet?: boolean;
@@ -58,6 +59,7 @@ export async function evaluateCommand(
     dataset: await loadDataset(name, {}),
     split,
     floors: flags.floors,
+    skipCorrupt: flags.skipCorrupt === true,
     ...(limit === undefined ? {} : { limit }),
     ...(flags.textVariants === undefined
       ? {}

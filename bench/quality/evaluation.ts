@@ -11,7 +11,13 @@ import { measureFloors } from "./floors.ts";
 import { NEIGHBOR_COUNT, TEMPERATURE } from "./knn.ts";
 import { measureSpace, type CutMetrics, type Space, type SpaceMetrics } from "./measure.ts";
 import { PROBE_C } from "./probe.ts";
-import { selectRows, type JudgedModality, type Selection } from "./selection.ts";
+import {
+  selectRows,
+  type JudgedModality,
+  type Row,
+  type Rows,
+  type Selection,
+} from "./selection.ts";
 import { storedSpace, type StoredEmbeddings } from "./stored.ts";
 
 /** What `soma evaluate --json` prints. Names are stable; shares are 0 … 1; what does not apply is absent. */
@@ -60,6 +66,8 @@ export interface EvaluateOptions {
   readonly floors: boolean;
   readonly limit?: number;
   readonly textVariants?: readonly string[];
+  /** Leave out pictures that cannot be decoded instead of throwing. */
+  readonly skipCorrupt?: boolean;
   /** Progress of decoding pictures. */
   readonly progress?: Progress;
   /** Called when a stage begins. */
@@ -81,11 +89,11 @@ export async function evaluateSession(
 ): Promise<Evaluated> {
   const startedMs = performance.now();
   const { onStage } = options;
-  const selection = selectRows(options.dataset, {
-    ...selectionOptions(options),
-    modalities: session.modalities,
-  });
-  const images = await imagesOf(selection, session.config.image?.maxPatches, options);
+  const { selection, images } = await withImages(
+    selectRows(options.dataset, { ...selectionOptions(options), modalities: session.modalities }),
+    session.config.image?.maxPatches,
+    options,
+  );
   const space = await encodeSelection(session, selection, {
     name: session.checkpoint?.name ?? "encoder",
     kind: "encoder",
@@ -113,11 +121,13 @@ export async function evaluateStored(
     (modality) => stored.vectors[modality] !== undefined,
   );
   const all = selectRows(options.dataset, { ...selectionOptions(options), modalities });
-  const { space, selection } = storedSpace(stored, all, named);
-  const images = options.floors
-    ? await imagesOf(selection, STORED_MAX_PATCHES, options)
-    : undefined;
-  return finish({ space, selection, images, startedMs }, options, {});
+  const { selection, images } = await withImages(
+    all,
+    options.floors ? STORED_MAX_PATCHES : undefined,
+    options,
+  );
+  const judged = storedSpace(stored, selection, named);
+  return finish({ ...judged, images, startedMs }, options, {});
 }
 
 async function finish(
@@ -185,16 +195,38 @@ function selectionOptions(options: EvaluateOptions): {
   };
 }
 
-async function imagesOf(
+/** The pictures of the selection, decoded, and the selection without those that were skipped. */
+async function withImages(
   selection: Selection,
   maxPatches: number | undefined,
   options: EvaluateOptions,
-): Promise<ImageStore | undefined> {
+): Promise<{ readonly selection: Selection; readonly images: ImageStore | undefined }> {
   const rows = selection.rows.image;
-  if (rows === undefined || maxPatches === undefined) return undefined;
-  return loadImages(
+  if (rows === undefined || maxPatches === undefined) return { selection, images: undefined };
+  const images = await loadImages(
     selection.dataset,
     [...rows.fit, ...rows.test].map(({ example }) => example),
-    { maxPatches, ...(options.progress === undefined ? {} : { progress: options.progress }) },
+    {
+      maxPatches,
+      skipCorrupt: options.skipCorrupt === true,
+      ...(options.progress === undefined ? {} : { progress: options.progress }),
+    },
   );
+  if (images.skipped.length === 0) return { selection, images };
+  const readable = ({ example }: Row): boolean => images.has(example.id);
+  const image: Rows = {
+    ...rows,
+    fit: rows.fit.filter(readable),
+    test: rows.test.filter(readable),
+  };
+  const skipped = images.skipped.map(({ id }) => id);
+  return {
+    images,
+    selection: {
+      ...selection,
+      rows: { ...selection.rows, image },
+      notes: [...selection.notes, `image: ${skipped.length} rows that cannot be decoded left out`],
+      key: JSON.stringify([selection.key, skipped]),
+    },
+  };
 }

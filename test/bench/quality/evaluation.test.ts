@@ -90,6 +90,23 @@ describe("an evaluation", () => {
   });
 });
 
+test("a picture that cannot be decoded is refused, or left out when asked, with a note", async () => {
+  const [first] = dataset.examples.filter(({ split, image }) => split === "test" && image);
+  const broken: Dataset = {
+    ...dataset,
+    examples: dataset.examples.map((example) =>
+      example === first
+        ? { ...example, image: { kind: "bytes", bytes: new TextEncoder().encode("no picture") } }
+        : example,
+    ),
+  };
+  const options = { dataset: broken, split: "test", floors: false } as const;
+  await expect(evaluateSession(session, options)).rejects.toThrow(first?.id);
+  const { evaluation } = await evaluateSession(session, { ...options, skipCorrupt: true });
+  expect(evaluation.dataset.rows.image?.test).toBe(8 * 3 - 1);
+  expect(evaluation.notes.join(" ")).toContain("1 rows that cannot be decoded");
+});
+
 describe("stored embeddings", () => {
   async function store(splits: readonly string[], change = (line: string) => line) {
     const path = join(folder, `${splits.join("-")}.jsonl`);
