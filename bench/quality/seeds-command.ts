@@ -62,7 +62,7 @@ export async function seedsCommand(recipe: string, flags: SeedsFlags): Promise<v
     });
     return;
   }
-  process.stdout.write(`${seedsTable(evaluations, summary)}\n\n${machine}\n`);
+  process.stdout.write(`${seedsTable(seeds, evaluations, summary)}\n\n${machine}\n`);
 }
 
 /** Mean and spread of one measure over seeds. */
@@ -87,7 +87,11 @@ export function summarise(evaluations: readonly Evaluation[]): readonly SeedSumm
   });
 }
 
-function seedsTable(evaluations: readonly Evaluation[], summary: readonly SeedSummary[]): string {
+function seedsTable(
+  seeds: readonly number[],
+  evaluations: readonly Evaluation[],
+  summary: readonly SeedSummary[],
+): string {
   const [first] = evaluations;
   const floors = (first?.results ?? []).slice(1).flatMap(({ name, cuts }) => {
     const metrics = cuts.at(-1);
@@ -110,8 +114,11 @@ function seedsTable(evaluations: readonly Evaluation[], summary: readonly SeedSu
       ];
     },
   );
-  const seeds = evaluations.map((_, i) => `run ${i + 1}`);
-  return table(["", ...floors.map(({ name }) => displayName(name)), ...seeds, "mean ± sd"], rows);
+  const names = [
+    ...floors.map(({ name }) => displayName(name)),
+    ...seeds.map((seed) => `seed ${seed}`),
+  ];
+  return table(["", ...names, "mean ± sd"], rows);
 }
 
 /** Its result is kept in the run folder, so that an interrupted bench goes on where it was. */
