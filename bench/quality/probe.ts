@@ -17,6 +17,9 @@ export const PROBE_C = 0.01;
 const TOLERANCE = 1e-5;
 const ITERATIONS_MAX = 300;
 
+/** Classes at most: time grows with them, and labels that are nearly unique teach a probe nothing. */
+export const PROBE_CLASSES_MAX = 500;
+
 export interface ProbeResult {
   /** Share of test rows whose most likely class is right, 0 … 1. */
   readonly accuracy: number;
@@ -24,7 +27,7 @@ export interface ProbeResult {
   readonly converged: boolean;
 }
 
-/** @returns undefined if the training rows have fewer than two classes or there are no test rows */
+/** @returns undefined if the training rows have fewer than two classes or too many, or there are no test rows */
 export function linearProbe(
   train: { readonly matrix: Matrix; readonly labels: readonly string[] },
   test: { readonly matrix: Matrix; readonly labels: readonly string[] },
@@ -32,7 +35,8 @@ export function linearProbe(
   assert(train.matrix.count === train.labels.length, "a label per training row");
   assert(test.matrix.count === test.labels.length, "a label per test row");
   const classes = [...new Set(train.labels)].sort();
-  if (classes.length < 2 || test.labels.length === 0) return undefined;
+  if (classes.length < 2 || classes.length > PROBE_CLASSES_MAX) return undefined;
+  if (test.labels.length === 0) return undefined;
   const { design, toTestDesign } = designOf(train.matrix);
   const classOf = new Map(classes.map((label, index) => [label, index]));
   const targets = Int32Array.from(train.labels, (label) => classOf.get(label) ?? 0);

@@ -7,6 +7,7 @@ import { nearestName } from "../../base/nearest.ts";
 import type { Dataset, Example, Split } from "../../datasets/dataset.ts";
 import { requireSplit } from "../../datasets/split.ts";
 import { taggedHash, toHex } from "../../tokenizers/hash.ts";
+import { PROBE_CLASSES_MAX } from "./probe.ts";
 
 export type JudgedModality = "image" | "text";
 
@@ -69,6 +70,11 @@ export function selectRows(dataset: Dataset, options: SelectionOptions): Selecti
   const testGroups = firstGroups(test, Math.min(TEST_GROUPS_MAX, limit ?? TEST_GROUPS_MAX));
   if (limit === undefined && testGroups.size === TEST_GROUPS_MAX) {
     notes.push(`judged on ${TEST_GROUPS_MAX} groups of the ${split} split, chosen by their hash`);
+  }
+  if (dataset.labels.length > PROBE_CLASSES_MAX) {
+    notes.push(
+      `${dataset.labels.length} labels are more than the ${PROBE_CLASSES_MAX} that a linear probe is trained on`,
+    );
   }
   const fitGroups = limit === undefined ? undefined : firstGroups(fit, limit);
   const rows: Partial<Record<JudgedModality, Rows>> = {};

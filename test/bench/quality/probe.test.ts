@@ -64,6 +64,15 @@ test("sparse rows give scikit-learn's accuracy", () => {
   expect(result?.accuracy).toBeCloseTo(accuracy, 12);
 });
 
+test("more classes than the limit are not probed: nearly unique labels would take hours", () => {
+  const labels = Array.from({ length: 501 }, (_, i) => String(i));
+  const matrix = denseMatrix(
+    labels.map((_, i) => [i]),
+    1,
+  );
+  expect(linearProbe({ matrix, labels }, { matrix, labels })).toBeUndefined();
+});
+
 test("one class cannot be probed", () => {
   const matrix = denseMatrix([[1], [2]], 1);
   expect(linearProbe({ matrix, labels: ["a", "a"] }, { matrix, labels: ["a", "a"] })).toBe(

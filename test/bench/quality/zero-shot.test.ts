@@ -22,4 +22,5 @@ test("one class or no rows are no task", () => {
 test("labels are written as words", () => {
   expect(labelText("smileys-emotion")).toBe("smileys emotion");
   expect(labelText("noun.animal")).toBe("noun animal");
+  expect(labelText("--")).toBe("--");
 });
