@@ -114,11 +114,11 @@ export class DenseDesign implements Design {
         const w3 = k3 * d;
         let [s0, s1, s2, s3] = [0, 0, 0, 0];
         for (let j = 0; j < d; j++) {
-          const value = x[row + j] as number; // in range by the loop
-          s0 += value * (weights[w0 + j] as number);
-          s1 += value * (weights[w1 + j] as number);
-          s2 += value * (weights[w2 + j] as number);
-          s3 += value * (weights[w3 + j] as number);
+          const value = x[row + j] ?? 0;
+          s0 += value * (weights[w0 + j] ?? 0);
+          s1 += value * (weights[w1 + j] ?? 0);
+          s2 += value * (weights[w2 + j] ?? 0);
+          s3 += value * (weights[w3 + j] ?? 0);
         }
         out[i * classes + k] = s0;
         out[i * classes + k1] = s1;
@@ -140,19 +140,19 @@ export class DenseDesign implements Design {
       const x3 = Math.min(i + 3, last) * d;
       for (let k = 0; k < classes; k++) {
         const at = i * classes + k;
-        const r0 = residuals[at] as number;
+        const r0 = residuals[at] ?? 0;
         // Rows past the end repeat the last one with weight 0.
-        const r1 = i + 1 < n ? (residuals[at + classes] as number) : 0;
-        const r2 = i + 2 < n ? (residuals[at + 2 * classes] as number) : 0;
-        const r3 = i + 3 < n ? (residuals[at + 3 * classes] as number) : 0;
+        const r1 = i + 1 < n ? (residuals[at + classes] ?? 0) : 0;
+        const r2 = i + 2 < n ? (residuals[at + 2 * classes] ?? 0) : 0;
+        const r3 = i + 3 < n ? (residuals[at + 3 * classes] ?? 0) : 0;
         const row = k * d;
         for (let j = 0; j < d; j++) {
           out[row + j] =
-            (out[row + j] as number) +
-            r0 * (x[x0 + j] as number) +
-            r1 * (x[x1 + j] as number) +
-            r2 * (x[x2 + j] as number) +
-            r3 * (x[x3 + j] as number);
+            (out[row + j] ?? 0) +
+            r0 * (x[x0 + j] ?? 0) +
+            r1 * (x[x1 + j] ?? 0) +
+            r2 * (x[x2 + j] ?? 0) +
+            r3 * (x[x3 + j] ?? 0);
         }
       }
     }
@@ -229,15 +229,15 @@ class SparseDesign implements Design {
 function cholesky(matrix: Float64Array, d: number): void {
   for (let i = 0; i < d; i++) {
     for (let j = 0; j <= i; j++) {
-      let sum = matrix[i * d + j] as number;
+      let sum = matrix[i * d + j] ?? 0;
       for (let k = 0; k < j; k++) {
-        sum -= (matrix[i * d + k] as number) * (matrix[j * d + k] as number);
+        sum -= (matrix[i * d + k] ?? 0) * (matrix[j * d + k] ?? 0);
       }
       if (i === j) {
         assert(sum > 0, "the penalty keeps the matrix positive definite");
         matrix[i * d + i] = Math.sqrt(sum);
       } else {
-        matrix[i * d + j] = sum / (matrix[j * d + j] as number);
+        matrix[i * d + j] = sum / (matrix[j * d + j] ?? 0);
       }
     }
   }
@@ -246,14 +246,14 @@ function cholesky(matrix: Float64Array, d: number): void {
 /** v ← (L Lᵀ)⁻¹ v in place. */
 function solveCholesky(lower: Float64Array, d: number, v: Float64Array): void {
   for (let i = 0; i < d; i++) {
-    let sum = v[i] as number;
-    for (let k = 0; k < i; k++) sum -= (lower[i * d + k] as number) * (v[k] as number);
-    v[i] = sum / (lower[i * d + i] as number);
+    let sum = v[i] ?? 0;
+    for (let k = 0; k < i; k++) sum -= (lower[i * d + k] ?? 0) * (v[k] ?? 0);
+    v[i] = sum / (lower[i * d + i] ?? 0);
   }
   for (let i = d - 1; i >= 0; i--) {
-    const value = (v[i] as number) / (lower[i * d + i] as number);
+    const value = (v[i] ?? 0) / (lower[i * d + i] ?? 0);
     v[i] = value;
     // Row i of L is column i of Lᵀ: subtract it from what is still to be solved.
-    for (let k = 0; k < i; k++) v[k] = (v[k] as number) - value * (lower[i * d + k] as number);
+    for (let k = 0; k < i; k++) v[k] = (v[k] ?? 0) - value * (lower[i * d + k] ?? 0);
   }
 }

@@ -87,7 +87,7 @@ function tridiagonalise(matrix: Float64Array, n: number): Tridiagonal {
     for (let i = k + 1; i < n; i++) {
       let sum = 0;
       const row = i * n;
-      for (let j = k + 1; j < n; j++) sum += (a[row + j] as number) * (v[j] as number);
+      for (let j = k + 1; j < n; j++) sum += (a[row + j] ?? 0) * (v[j] ?? 0);
       w[i] = sum * scale;
       product += (w[i] ?? 0) * (v[i] ?? 0);
     }
@@ -98,7 +98,7 @@ function tridiagonalise(matrix: Float64Array, n: number): Tridiagonal {
       const vi = v[i] ?? 0;
       const wi = w[i] ?? 0;
       for (let j = k + 1; j < n; j++) {
-        a[row + j] = (a[row + j] as number) - vi * (w[j] as number) - wi * (v[j] as number);
+        a[row + j] = (a[row + j] ?? 0) - vi * (w[j] ?? 0) - wi * (v[j] ?? 0);
       }
     }
   }
@@ -169,8 +169,8 @@ function qlStep(
       const low = i * n;
       const high = low + n;
       for (let k = 0; k < n; k++) {
-        const x = z[low + k] as number;
-        const y = z[high + k] as number;
+        const x = z[low + k] ?? 0;
+        const y = z[high + k] ?? 0;
         z[high + k] = s * x + c * y;
         z[low + k] = c * x - s * y;
       }
@@ -193,10 +193,10 @@ function applyReflectors(
     if (scale === 0) continue;
     const row = k * n;
     let product = 0;
-    for (let i = k + 1; i < n; i++) product += (reflectors[row + i] as number) * (x[i] as number);
+    for (let i = k + 1; i < n; i++) product += (reflectors[row + i] ?? 0) * (x[i] ?? 0);
     product *= scale;
     for (let i = k + 1; i < n; i++) {
-      x[i] = (x[i] as number) - product * (reflectors[row + i] as number);
+      x[i] = (x[i] ?? 0) - product * (reflectors[row + i] ?? 0);
     }
   }
 }

@@ -28,18 +28,18 @@ export function gramMatrix(x: Float32Array | Float64Array, count: number, d: num
     const r2 = r1 + d;
     const r3 = r2 + d;
     for (let j = 0; j < d; j++) {
-      const a0 = x[r0 + j] as number; // in range by the loops
-      const a1 = x[r1 + j] as number;
-      const a2 = x[r2 + j] as number;
-      const a3 = x[r3 + j] as number;
+      const a0 = x[r0 + j] ?? 0;
+      const a1 = x[r1 + j] ?? 0;
+      const a2 = x[r2 + j] ?? 0;
+      const a3 = x[r3 + j] ?? 0;
       const out = j * d;
       for (let k = 0; k <= j; k++) {
         gram[out + k] =
-          (gram[out + k] as number) +
-          a0 * (x[r0 + k] as number) +
-          a1 * (x[r1 + k] as number) +
-          a2 * (x[r2 + k] as number) +
-          a3 * (x[r3 + k] as number);
+          (gram[out + k] ?? 0) +
+          a0 * (x[r0 + k] ?? 0) +
+          a1 * (x[r1 + k] ?? 0) +
+          a2 * (x[r2 + k] ?? 0) +
+          a3 * (x[r3 + k] ?? 0);
       }
     }
   }
