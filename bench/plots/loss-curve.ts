@@ -82,7 +82,7 @@ export function lossCurve(lines: readonly CurveLine[], title: string): string | 
   }
   parts.push(text(WIDTH - RIGHT, height - 14, "step", { fill: MUTED, anchor: "end" }));
   const last = losses.at(-1);
-  const subtitle = `loss ${(smooth(losses).at(-1)?.[1] ?? 0).toFixed(3)} after ${last?.[0] ?? 0} steps; thin: as logged, thick: running mean`;
+  const subtitle = `loss ${(smooth(losses).at(-1)?.[1] ?? 0).toFixed(3)} at step ${last?.[0] ?? 0}; thin: as logged, thick: running mean`;
   return drawing(WIDTH, height, heading(title, subtitle), ...parts);
 }
 

@@ -160,7 +160,7 @@ test("a loss curve leaves out what is not a number, and there is none of fewer t
   ];
   expect(lossCurve(lines, "x")).toBeUndefined();
   const svg = lossCurve([...lines, { kind: "train", step: 4, loss: 1 }], "x");
-  expect(svg).toContain("after 4 steps");
+  expect(svg).toContain("at step 4");
   expect(svg).not.toContain("NaN");
 });
 
