@@ -42,6 +42,7 @@ const EMOJI_AUGMENT = {
   shift: 0.08,
   tint: 0.1,
   brightness: 0.05,
+  hide: 0.1,
 };
 
 const MATRYOSHKA = [32, 64, 128, 256];

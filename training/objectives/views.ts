@@ -7,8 +7,8 @@ import { byGroup, GroupSampler } from "../../datasets/batch.ts";
 import type { Example } from "../../datasets/dataset.ts";
 import type { Rng } from "../../tokenizers/random.ts";
 import { patchify } from "../../tokenizers/image/patches.ts";
-import type { MaskedTokens, TokenSequence } from "../../tokenizers/tokenizer.ts";
-import { augment, type AugmentSettings } from "../augment.ts";
+import { unitCount, type MaskedTokens, type TokenSequence } from "../../tokenizers/tokenizer.ts";
+import { augment, drawVisible, type AugmentSettings } from "../augment.ts";
 import type { ObjectiveContext } from "../objective.ts";
 
 export type ViewModality = "image" | "text";
@@ -70,7 +70,9 @@ export class Tokens {
   }
 
   image(example: Example, rng: Rng): MaskedTokens {
-    return { tokens: augment(this.picture(example), this.augmentation, rng) };
+    const tokens = augment(this.picture(example), this.augmentation, rng);
+    const { hide } = this.augmentation;
+    return hide === 0 ? { tokens } : { tokens, visible: drawVisible(unitCount(tokens), hide, rng) };
   }
 
   /** The picture as it is. */
