@@ -8,7 +8,11 @@ export function registerBenchCommands(program: Command): void {
   registerEvaluate(program);
   const bench = program
     .command("bench")
-    .description("measure what stands in bench/RESULTS.md again: quality over seeds, speed");
+    .description("measure what stands in bench/RESULTS.md again: quality over seeds, speed")
+    .addHelpText(
+      "after",
+      "\nExamples:\n  soma bench quality emoji-image --seeds 1,2,3 --seconds 150\n  soma bench serving runs/first --requests 2000",
+    );
   registerQuality(bench);
   registerServing(bench);
 }

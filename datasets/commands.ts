@@ -12,7 +12,10 @@ const SHOWN_MAX = 12;
 const PATCHES_MAX = 196;
 
 export function registerDataCommands(program: Command): void {
-  const data = program.command("data").description("Datasets: what there is, and what is in one");
+  const data = program
+    .command("data")
+    .description("Datasets: what there is, and what is in one")
+    .addHelpText("after", examples("soma data list", "soma data inspect emoji --out emoji.png"));
 
   data
     .command("list")

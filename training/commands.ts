@@ -41,7 +41,7 @@ function registerTrain(program: Command): void {
       `
 Examples:
   soma train emoji-image --seconds 150 --seed 1 --out runs/first
-  soma train emoji-image-text --dataset my/manifest.jsonl --set encoder.dimension=128
+  soma train emoji-image-text --dataset my/manifest.jsonl --set encoder.image.layers=1
   soma train --resume last
 
 Flags win over SOMA_* variables (SOMA_BATCH_SIZE=64), those over --config, that over the recipe.`,
@@ -99,12 +99,16 @@ function registerExport(program: Command): void {
 }
 
 function registerRuns(program: Command): void {
-  const runs = program.command("runs").description("look at training runs");
+  const runs = program
+    .command("runs")
+    .description("look at training runs")
+    .addHelpText("after", "\nExamples:\n  soma runs list\n  soma runs show last");
   runs
     .command("list")
     .description("a line for each run, the newest last")
     .option("--runs <dir>", "folder of runs", RUNS)
     .option("--json", "one JSON document on stdout")
+    .addHelpText("after", "\nExample:\n  soma runs list --json")
     .action(async (flags: { runs: string; json?: boolean }) => {
       const { listRunsCommand } = await import("./runs-command.ts");
       await listRunsCommand(flags);
@@ -115,6 +119,7 @@ function registerRuns(program: Command): void {
     .argument("<run>", 'folder or name of a run, or "last"')
     .option("--runs <dir>", "folder of runs", RUNS)
     .option("--json", "one JSON document on stdout, metrics included")
+    .addHelpText("after", "\nExamples:\n  soma runs show last\n  soma runs show runs/first --json")
     .action(async (run: string, flags: { runs: string; json?: boolean }) => {
       const { showRunCommand } = await import("./runs-command.ts");
       await showRunCommand(run, flags);
