@@ -2,6 +2,7 @@
 import { tf, type Tensor2D } from "../backend.ts";
 import type { Scope } from "../module.ts";
 import { Linear } from "./linear.ts";
+import { relu } from "./relu.ts";
 
 export interface HeadOptions {
   readonly dimension: number;
@@ -30,6 +31,6 @@ export class ResidualHead {
 
   /** @param x [B, dimension] → [B, dimension] */
   forward(x: Tensor2D): Tensor2D {
-    return tf.add(x, this.down.forward(tf.relu(this.up.forward(x))));
+    return tf.add(x, this.down.forward(relu(this.up.forward(x))));
   }
 }

@@ -4,6 +4,7 @@ import type { Scope } from "../module.ts";
 import { SelfAttention, type TokenShape } from "./attention.ts";
 import { LayerNorm } from "./layer-norm.ts";
 import { Linear } from "./linear.ts";
+import { relu } from "./relu.ts";
 
 /** Width of the hidden layer over the token's width. */
 const EXPANSION = 4;
@@ -32,7 +33,7 @@ export class TransformerLayer {
   /** @param x [B·N, D]  @param attentionBias see SelfAttention  @returns [B·N, D] */
   forward(x: Tensor2D, shape: TokenShape, attentionBias: Tensor): Tensor2D {
     const y = tf.add(x, this.attention.forward(this.norm1.forward(x), shape, attentionBias));
-    const hidden = tf.relu(this.up.forward(this.norm2.forward(y as Tensor2D)));
+    const hidden = relu(this.up.forward(this.norm2.forward(y as Tensor2D)));
     return tf.add(y, this.down.forward(hidden));
   }
 }

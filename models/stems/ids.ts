@@ -36,7 +36,10 @@ export class IdStem {
   /** @param batch at most maxTokens long  @returns [B·N, width] */
   forward(batch: IdBatch): Tensor2D {
     const { size: B, units: N } = batch;
-    const rows = gatherRows(this.table as unknown as Tensor2D, tf.tensor1d(batch.ids, "int32")) as Tensor2D;
+    const rows = gatherRows(
+      this.table as unknown as Tensor2D,
+      tf.tensor1d(batch.ids, "int32"),
+    ) as Tensor2D;
     if (this.positions === undefined) return rows;
     const positions = tf.slice(this.positions as unknown as Tensor2D, [0, 0], [N, this.width]);
     return tf.reshape(tf.add(tf.reshape(rows, [B, N, this.width]), positions), [B * N, this.width]);

@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 import { patchify } from "../../tokenizers/image/patches.ts";
 import { seededRng } from "../../tokenizers/random.ts";
 import type { Image } from "../../tokenizers/tokenizer.ts";
-import { augment, augmentSettings } from "../../training/augment.ts";
+import { augment, augmentSettings, drawVisible } from "../../training/augment.ts";
 
 const STILL = augmentSettings.parse({
   rotation: 0,
@@ -14,6 +14,7 @@ const STILL = augmentSettings.parse({
   mirror: 0,
   tint: 0,
   brightness: 0,
+  hide: 0,
 });
 
 function picture(columns: number, rows: number, seed: number): Image {
@@ -70,4 +71,16 @@ test("the same generator gives the same view, another one another", () => {
   const view = (seed: number) => augment(image, settings, seededRng(seed, "view")).patches;
   expect(view(1)).toEqual(view(1));
   expect(view(1)).not.toEqual(view(2));
+});
+
+test("units are hidden at the rate asked for, never all of them, and listed in order", () => {
+  const rng = seededRng(1, "hide");
+  let visible = 0;
+  for (let i = 0; i < 500; i++) {
+    const kept = drawVisible(16, 0.25, rng);
+    expect([...kept]).toEqual([...new Set(kept)].sort((a, b) => a - b));
+    visible += kept.length;
+  }
+  expect(visible / (500 * 16)).toBeCloseTo(0.75, 1);
+  for (let i = 0; i < 50; i++) expect(drawVisible(2, 0.9, rng).length).toBeGreaterThan(0);
 });
