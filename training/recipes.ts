@@ -86,6 +86,7 @@ export const RECIPES: readonly Recipe[] = [
           images: 3,
           texts: 1,
           within: 1,
+          labels: 0.1,
           languages: ["en", "en-tags"],
           augment: EMOJI_AUGMENT,
         },

@@ -1,6 +1,7 @@
 /** A selection as an encoder sees it: embeddings of its rows, of the class names, and of masked views. */
 import { assert, SomaError } from "../../base/errors.ts";
 import type { ImageStore } from "../../datasets/images.ts";
+import { labelText } from "../../datasets/label-text.ts";
 import type { EncoderSession } from "../../models/session.ts";
 import { patchify } from "../../tokenizers/image/patches.ts";
 import type { TokenSequence } from "../../tokenizers/tokenizer.ts";
@@ -8,7 +9,6 @@ import { embedViews } from "./differential.ts";
 import { denseMatrix, type DenseMatrix } from "./matrix.ts";
 import type { Space, SpaceKind } from "./measure.ts";
 import type { JudgedModality, Row, Selection } from "./selection.ts";
-import { labelText } from "./zero-shot.ts";
 
 /** Test rows whose differential loss is taken, at most: each is embedded nine times. The first are a fair sample. */
 export const DIFFERENTIAL_ROWS_MAX = 192;

@@ -4,12 +4,6 @@
  */
 import { assert } from "../../base/errors.ts";
 
-/** A label as one would write it: "smileys-emotion" → "smileys emotion". */
-export function labelText(label: string): string {
-  const words = label.replaceAll(/[-_/.]+/g, " ").trim();
-  return words === "" ? label : words; // a label of signs alone stays what it is
-}
-
 /**
  * Share of rows whose own class is strictly nearest: ties count against us.
  * @param similarities Float32Array [rows × classes]

@@ -5,6 +5,7 @@
 import { assert, present, SomaError } from "../../base/errors.ts";
 import { byGroup, GroupSampler } from "../../datasets/batch.ts";
 import type { Example } from "../../datasets/dataset.ts";
+import { labelText } from "../../datasets/label-text.ts";
 import type { Rng } from "../../tokenizers/random.ts";
 import { patchify } from "../../tokenizers/image/patches.ts";
 import { unitCount, type MaskedTokens, type TokenSequence } from "../../tokenizers/tokenizer.ts";
@@ -80,16 +81,23 @@ export class Tokens {
     return patchify(this.picture(example));
   }
 
-  /** Cut to the tower's length. Tokenised once per example. */
-  text(example: Example): TokenSequence {
-    let tokens = this.ids.get(example.id);
+  /**
+   * The row's text, or with `byLabel` the name of its class, if it has one. Cut to the tower's length; each text is
+   * tokenised once.
+   */
+  text(example: Example, byLabel = false): TokenSequence {
+    const text =
+      byLabel && example.label !== undefined
+        ? labelText(example.label)
+        : present(example.text, "a text row has text");
+    let tokens = this.ids.get(text);
     if (tokens === undefined) {
       const { tokenizer, encoder } = this.context;
       assert(tokenizer !== undefined, "an objective on text is given a tokenizer");
-      const ids = tokenizer.encode(present(example.text, "a text row has text"));
+      const ids = tokenizer.encode(text);
       const maxTokens = encoder.config.text?.maxTokens ?? ids.length;
       tokens = { kind: "ids", modality: "text", ids: ids.subarray(0, maxTokens) };
-      this.ids.set(example.id, tokens);
+      this.ids.set(text, tokens);
     }
     return tokens;
   }

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
-import { labelText, zeroShotAccuracy } from "../../../bench/quality/zero-shot.ts";
+import { zeroShotAccuracy } from "../../../bench/quality/zero-shot.ts";
+import { labelText } from "../../../datasets/label-text.ts";
 
 test("a row is right if its own class is strictly nearest", () => {
   const similarities = Float32Array.of(

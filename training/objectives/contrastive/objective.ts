@@ -5,11 +5,11 @@
  */
 import { parseConfig, z } from "../../../base/schema.ts";
 import { packTokens } from "../../../models/batch.ts";
-import { tf, type Scalar, type Tensor2D } from "../../../models/backend.ts";
+import { tf, type Scalar } from "../../../models/backend.ts";
 import { seededRng } from "../../../tokenizers/random.ts";
 import { augmentSettings } from "../../augment.ts";
 import type { Objective, ObjectiveContext } from "../../objective.ts";
-import { Similarity, similaritySettings, unitPrefix } from "../similarity.ts";
+import { Similarity, similaritySettings, splitRows, unitPrefix } from "../similarity.ts";
 import { drawRows, Groups, hasModality, Tokens } from "../views.ts";
 
 const settings = z.strictObject({
@@ -51,7 +51,7 @@ export function contrastive(context: ObjectiveContext): Objective {
           const embeddings = encoder.forward(batch);
           const terms: Scalar[] = [];
           for (const cut of cuts) {
-            const sets = tf.split<Tensor2D>(unitPrefix(embeddings, cut), views);
+            const sets = splitRows(unitPrefix(embeddings, cut), views);
             for (const [i, a] of sets.entries())
               for (const b of sets.slice(i + 1)) terms.push(similarity.loss(a, b));
           }

@@ -22,12 +22,14 @@ const settings = z.strictObject({
   within: z.number().nonnegative().default(0),
   /** Variants of the texts to draw from, e.g. ["en", "en-tags"]; all if not given. */
   languages: z.array(z.string()).optional(),
+  /** Probability that a group goes by its class's name instead of its own: what zero-shot classes are asked by. */
+  labels: z.number().min(0).max(1).default(0),
   augment: augmentSettings.prefault({}),
 });
 
 export function pairing(context: ObjectiveContext): Objective {
   const config = parseConfig(settings, context.settings, "objectives.pairing");
-  const { images, texts, within } = config;
+  const { images, texts, within, labels } = config;
   const groups = new Groups(context, { image: 1, text: 1 });
   const tokens = new Tokens(context, config.augment);
   const across = new Similarity(context.scope, config);
@@ -60,7 +62,7 @@ export function pairing(context: ObjectiveContext): Objective {
       const wordBatch = packTokens(
         Array.from({ length: texts }, (_, v) =>
           drawn.flatMap(({ words }) =>
-            words.slice(v, v + 1).map((row) => ({ tokens: tokens.text(row) })),
+            words.slice(v, v + 1).map((row) => ({ tokens: tokens.text(row, rng.unit() < labels) })),
           ),
         ).flat(),
       );
