@@ -61,7 +61,8 @@ export function assertFinite(gradients: StepGradients, step: number): void {
     throw notFinite(`the loss became ${loss} ${at}: its part ${brokenPart[0]} is ${brokenPart[1]}`);
   }
   if (!Number.isFinite(loss)) {
-    throw notFinite(`the loss became ${loss} ${at}, each of its parts alone is finite`);
+    const alone = Object.keys(parts).length === 0 ? "" : ", each of its parts alone is finite";
+    throw notFinite(`the loss became ${loss} ${at}${alone}`);
   }
   if (Number.isFinite(norm)) return;
   const broken = [...arrays].filter(([, values]) => !values.every(Number.isFinite));
@@ -78,7 +79,7 @@ function notFinite(what: string): SomaError {
     code: "NOT_FINITE",
     kind: "failure",
     what,
-    next: "what was saved before is kept; train again with a lower --learning-rate, or --set clipNorm=1",
+    next: "what was saved before is kept; train again with a lower --learning-rate or --set clipNorm",
   });
 }
 

@@ -84,8 +84,13 @@ export class Keeper {
 
   /** Save the newest encoder and what `--resume` needs. @throws SomaError DISK_FULL */
   async save(moment: Moment): Promise<void> {
-    const { experiment, run, optimizer, average, write } = this.parts;
     await this.saveEncoder("last", moment);
+    await this.saveState(moment);
+  }
+
+  /** Save what `--resume` needs. @throws SomaError DISK_FULL */
+  async saveState(moment: Moment): Promise<void> {
+    const { experiment, run, optimizer, average, write } = this.parts;
     const counters: TrainCounters = {
       step: moment.step,
       elapsedS: moment.seconds,

@@ -103,10 +103,11 @@ export const RECIPES: readonly Recipe[] = [
         architecture: "transformer",
         dimension: 256,
         matryoshka: MATRYOSHKA,
-        text: TEXT_TOWER,
+        text: { ...TEXT_TOWER, head: 1024 },
       },
       batchSize: 256,
-      objectives: { contrastive: { weight: 1, modality: "text", views: 2 } },
+      weightDecay: 1,
+      objectives: { contrastive: { weight: 1, modality: "text", views: 2, labels: 0.05 } },
     },
   },
   {

@@ -71,6 +71,8 @@ export async function train(
   let exampleCount = 0;
   let loss = Number.NaN;
   budget.planValidation(keeper.rehearse(step));
+  // A run that is killed before its first checkpoint can be resumed too.
+  if (resume === undefined) await keeper.saveState({ step, seconds: 0 });
   budget.start();
   while (!budget.isSpent(step)) {
     const tensorCount = tf.memory().numTensors;

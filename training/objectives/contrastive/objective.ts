@@ -18,12 +18,14 @@ const settings = z.strictObject({
   from: z.enum(["variants", "augment"]).default("variants"),
   /** Sequences of each group in a batch. */
   views: z.int().min(2).max(8).default(2),
+  /** Texts only: probability that a row goes by its class's name instead of its own words. */
+  labels: z.number().min(0).max(1).default(0),
   augment: augmentSettings.prefault({}),
 });
 
 export function contrastive(context: ObjectiveContext): Objective {
   const config = parseConfig(settings, context.settings, "objectives.contrastive");
-  const { modality, from, views } = config;
+  const { modality, from, views, labels } = config;
   const groups = new Groups(context, { [modality]: from === "augment" ? 1 : 2 });
   const tokens = new Tokens(context, config.augment);
   const similarity = new Similarity(context.scope, config);
@@ -41,7 +43,9 @@ export function contrastive(context: ObjectiveContext): Objective {
       const inputs = Array.from({ length: views }, (_, v) =>
         drawn.map((rows) => {
           const row = rows[v % rows.length] as (typeof rows)[number];
-          return modality === "image" ? tokens.image(row, rng) : { tokens: tokens.text(row) };
+          return modality === "image"
+            ? tokens.image(row, rng)
+            : { tokens: tokens.text(row, rng.unit() < labels) };
         }),
       ).flat();
       const batch = packTokens(inputs);
