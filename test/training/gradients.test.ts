@@ -3,7 +3,7 @@ import { startBackend, tf, type Scalar, type Variable } from "../../models/backe
 import { TransformerEncoder } from "../../models/transformer.ts";
 import { seededRng } from "../../tokenizers/random.ts";
 import { combineObjectives } from "../../training/combine.ts";
-import { assertFinite, computeGradients } from "../../training/gradients.ts";
+import { assertFinite, computeGradients, type StepGradients } from "../../training/gradients.ts";
 import type { Objective, PreparedStep } from "../../training/objective.ts";
 import { TINY_IMAGE_CONFIG } from "../support/tiny-encoder.ts";
 
@@ -99,9 +99,10 @@ test("what is not finite is named: the part, else the loss, else the gradient", 
   expect(() => {
     assertFinite(finite, 0);
   }).not.toThrow();
-  const cases: [Partial<typeof finite>, RegExp][] = [
+  const cases: [Partial<StepGradients>, RegExp][] = [
     [{ loss: Number.NaN, parts: { x: Number.NaN } }, /step 8.*its part x is NaN/],
     [{ loss: Number.POSITIVE_INFINITY }, /loss became Infinity at step 8.*parts alone is finite/],
+    [{ loss: Number.NaN, parts: {} }, /loss became NaN at step 8$/],
     [
       {
         norm: Number.NaN,
