@@ -19,6 +19,9 @@ import type { ServingConfig } from "./config.ts";
 /** Bytes of a body that may hold a picture: the 8 MiB that a picture may have, a third more in base64, and some air. */
 export const PICTURE_BODY_BYTES_MAX = 12 * 2 ** 20;
 
+/** Names whichever model is served, for clients that do not ask which it is. */
+const ANY_MODEL = "soma";
+
 export interface ServedModel {
   readonly name: string;
   /** Seconds since 1970 when the checkpoint was written. */
@@ -55,7 +58,7 @@ export function openaiRoutes(
         const fields = fieldsOf(body, FIELDS);
         const name = optionalField(fields, "model", isString, "a string");
         if (name === undefined) throw badInput('"model" is missing', "model");
-        if (name !== model.name) throw unknownModel(name, model.name);
+        if (!isServed(name, model)) throw unknownModel(name, model.name);
         const format = optionalField(fields, "encoding_format", isFormat, '"float" or "base64"');
         const dimension = optionalField(fields, "dimensions", isPositiveInteger, "a whole number");
         if (dimension !== undefined) assertServedCut(service, dimension);
@@ -99,7 +102,7 @@ export function openaiRoutes(
       computes: false,
       handle({ parameters }) {
         const { id = "" } = parameters;
-        if (id !== model.name) throw unknownModel(id, model.name);
+        if (!isServed(id, model)) throw unknownModel(id, model.name);
         return { body: modelObject };
       },
     },
@@ -128,6 +131,9 @@ function toBase64(embedding: Embedding): string {
 
 const isFormat = (value: unknown): value is "float" | "base64" =>
   value === "float" || value === "base64";
+
+const isServed = (name: string, model: ServedModel): boolean =>
+  name === model.name || name === ANY_MODEL;
 
 function unknownModel(name: string, served: string): Refusal {
   return new Refusal({
@@ -165,7 +171,7 @@ function embeddingsSchema(model: string, cuts: readonly number[]): JsonSchema {
     required: ["model", "input"],
     additionalProperties: false,
     properties: {
-      model: { type: "string", enum: [model] },
+      model: { type: "string", enum: [...new Set([model, ANY_MODEL])] },
       input: INPUT_SCHEMA,
       encoding_format: { type: "string", enum: ["float", "base64"], default: "float" },
       dimensions: {

@@ -101,6 +101,13 @@ describe("the official OpenAI client, unchanged,", () => {
     expect(await client.models.retrieve("tiny")).toEqual(data[0]);
   });
 
+  test('asks for whichever model is served as "soma"', async () => {
+    const named = await client.embeddings.create({ model: "tiny", input: "cat" });
+    const any = await client.embeddings.create({ model: "soma", input: "cat" });
+    expect(any).toEqual(named); // and the answer says which it was
+    expect((await client.models.retrieve("soma")).id).toBe("tiny");
+  });
+
   test("understands our errors", async () => {
     const error = await client.embeddings
       .create({ model: "gpt", input: "x" })
