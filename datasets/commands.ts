@@ -31,6 +31,7 @@ export function registerDataCommands(program: Command): void {
     .description("Decode a dataset's pictures into the cache, so that training starts at once")
     .argument("<dataset>", "a dataset's name, a manifest, or a folder")
     .option("--max-patches <count>", "patches of a picture's grid at most", patchCount, 16)
+    .option("--trim", "cut white margins away first, as the emoji recipes ask for")
     .option("--skip-corrupt", "leave out pictures that cannot be decoded")
     .option("--json", "one JSON document on stdout")
     .addHelpText(
@@ -47,6 +48,7 @@ export function registerDataCommands(program: Command): void {
     .argument("<dataset>", "a dataset's name, a manifest, or a folder")
     .option("--out <file>", "write a contact sheet of its pictures (.png)", pngFile)
     .option("--max-patches <count>", "patches of a picture's grid at most", patchCount, 16)
+    .option("--trim", "cut white margins away first, as the emoji recipes ask for")
     .option("--json", "one JSON document on stdout")
     .addHelpText(
       "after",
@@ -59,12 +61,14 @@ export function registerDataCommands(program: Command): void {
 
 interface PrepareOptions {
   readonly maxPatches: number;
+  readonly trim?: true;
   readonly skipCorrupt?: true;
   readonly json?: true;
 }
 
 interface InspectOptions {
   readonly maxPatches: number;
+  readonly trim?: true;
   readonly out?: string;
   readonly json?: true;
 }
@@ -93,6 +97,7 @@ async function prepareDataset(name: string, options: PrepareOptions): Promise<vo
   const dataset = await loadDataset(name);
   const images = await loadImages(dataset, dataset.examples, {
     maxPatches,
+    trim: options.trim === true,
     progress,
     skipCorrupt: options.skipCorrupt === true,
   });
@@ -128,6 +133,7 @@ async function inspect(name: string, options: InspectOptions): Promise<void> {
   const progress = terminalProgress({ label: `decoding ${name}`, unit: "picture" });
   const images = await loadImages(dataset, dataset.examples, {
     maxPatches: options.maxPatches,
+    trim: options.trim === true,
     progress,
     skipCorrupt: true, // reported below
   });

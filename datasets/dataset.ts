@@ -51,8 +51,6 @@ export interface Dataset {
   readonly digest: string;
   /** May svg pictures of this set be decoded? Only for sets we ship pins for. */
   readonly trusted: boolean;
-  /** Are white margins cut away before scaling, so that drawings by different hands fill their frames alike? */
-  readonly trimmed?: boolean;
 }
 
 export interface LoadOptions {

@@ -1,14 +1,7 @@
 /** One picture to decode: what is sent to a worker, and what comes back. Plain data, both ways. */
 import { readFile } from "node:fs/promises";
 import { SomaError, type Failure } from "../base/errors.ts";
-import {
-  decodeImage,
-  resizeImage,
-  type DecodedImage,
-  type DecodeOptions,
-} from "../tokenizers/image/decode.ts";
-import { trimToSquare } from "../tokenizers/image/trim.ts";
-import { imageGrid, PATCH_SIDE } from "../tokenizers/units.ts";
+import { decodeImage } from "../tokenizers/image/decode.ts";
 import { contentHash } from "./digest.ts";
 import type { DecodedPicture } from "./image-cache.ts";
 
@@ -22,7 +15,7 @@ export interface DecodeJob {
   readonly maxPatches: number;
   readonly trusted: boolean;
   /** Cut white margins away before scaling. */
-  readonly trimmed: boolean;
+  readonly trim: boolean;
 }
 
 export type DecodeResult =
@@ -34,7 +27,7 @@ export type DecodeResult =
 
 /** Decode one picture. Never rejects. */
 export async function runDecodeJob(job: DecodeJob): Promise<DecodeResult> {
-  const { index, source, hash, maxPatches, trusted } = job;
+  const { index, source, hash, maxPatches, trusted, trim } = job;
   try {
     const bytes = source.kind === "file" ? await readFile(source.path) : source.bytes;
     if (contentHash(bytes) !== hash) {
@@ -46,9 +39,7 @@ export async function runDecodeJob(job: DecodeJob): Promise<DecodeResult> {
       };
       return { index, kind: "refused", failure };
     }
-    const picture = job.trimmed
-      ? await decodeTrimmed(bytes, { maxPatches, trusted })
-      : await decodeImage(bytes, { maxPatches, trusted });
+    const picture = await decodeImage(bytes, { maxPatches, trusted, trim });
     return { index, kind: "decoded", picture };
   } catch (error) {
     if (error instanceof SomaError) {
@@ -62,19 +53,4 @@ export async function runDecodeJob(job: DecodeJob): Promise<DecodeResult> {
       stack: error instanceof Error ? (error.stack ?? error.message) : String(error),
     };
   }
-}
-
-/** Decoded at the network's full size, cut to the ink, then scaled to the grid that is asked for. */
-async function decodeTrimmed(
-  bytes: Uint8Array,
-  options: Required<DecodeOptions>,
-): Promise<DecodedImage> {
-  const { sourceWidth, sourceHeight, ...large } = await decodeImage(bytes, {
-    trusted: options.trusted,
-  });
-  const ink = trimToSquare(large);
-  // The trimmed picture stands for one as large as its source.
-  const { columns, rows } = imageGrid(sourceWidth, sourceHeight, options.maxPatches);
-  const image = await resizeImage(ink, { width: columns * PATCH_SIDE, height: rows * PATCH_SIDE });
-  return { ...image, sourceWidth, sourceHeight };
 }

@@ -89,7 +89,6 @@ export async function loadEmoji(): Promise<Dataset> {
     labels: labelsOf(examples),
     digest: await datasetDigest(examples),
     trusted: true,
-    trimmed: true,
   };
 }
 

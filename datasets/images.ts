@@ -8,6 +8,7 @@ import { cacheDirectory } from "../base/files.ts";
 import { SILENT, type Progress } from "../base/progress.ts";
 import { say } from "../base/terminal.ts";
 import { resizeImage } from "../tokenizers/image/decode.ts";
+import { trimToSquare } from "../tokenizers/image/trim.ts";
 import type { Image } from "../tokenizers/tokenizer.ts";
 import { imageGrid, PATCH_SIDE } from "../tokenizers/units.ts";
 import type { Dataset, Example, ImageSource } from "./dataset.ts";
@@ -29,6 +30,8 @@ const NAMED_MAX = 5;
 export interface LoadImagesOptions {
   /** Patches of the grid at most: 16 makes a square picture 64×64, 196 is the network's bound. */
   readonly maxPatches: number;
+  /** Cut white margins away before scaling, so that drawings by different hands fill their frames alike. */
+  readonly trim?: boolean;
   readonly progress?: Progress;
   /** Worker threads; 0 decodes in this thread. Default: one a core. */
   readonly workers?: number;
@@ -99,7 +102,7 @@ export async function loadImages(
   examples: readonly Example[],
   options: LoadImagesOptions,
 ): Promise<ImageStore> {
-  const { maxPatches } = options;
+  const { maxPatches, trim = false } = options;
   const sources = new Map<string, Exclude<ImageSource, { kind: "pixels" }>>(); // by content hash
   const hashOf = new Map<string, string>(); // example id → content hash
   const images = new Map<string, StoredImage>();
@@ -107,7 +110,7 @@ export async function loadImages(
   for (const { id, image } of examples) {
     if (image === undefined) continue;
     if (image.kind === "pixels") {
-      const scaled = await scalePixels(image, maxPatches);
+      const scaled = await scalePixels(image, { maxPatches, trim });
       images.set(id, scaled);
       sizeBytes += scaled.width * scaled.height * 3;
       continue;
@@ -120,11 +123,11 @@ export async function loadImages(
   const folder = join(
     cacheDirectory(),
     "images",
-    `v${CACHE_VERSION}-sharp-${packageVersion("sharp")}-${maxPatches}${dataset.trusted ? "-trusted" : ""}${dataset.trimmed === true ? "-trimmed" : ""}`,
+    `v${CACHE_VERSION}-sharp-${packageVersion("sharp")}-${maxPatches}${dataset.trusted ? "-trusted" : ""}${trim ? "-trim" : ""}`,
   );
   const decoded = await readCachedPictures(folder, new Set(sources.keys()));
   const missing = [...sources].filter(([hash]) => !decoded.has(hash));
-  const failures = await decodeInto(decoded, missing, folder, dataset, options);
+  const failures = await decodeInto(decoded, missing, folder, dataset.trusted, options);
 
   const skipped: SkippedPicture[] = [];
   for (const { id, image } of examples) {
@@ -148,10 +151,10 @@ async function decodeInto(
   decoded: Map<string, DecodedPicture>,
   missing: readonly (readonly [string, Exclude<ImageSource, { kind: "pixels" }>])[],
   folder: string,
-  { trusted, trimmed = false }: Dataset,
+  trusted: boolean,
   options: LoadImagesOptions,
 ): Promise<Map<string, Failure>> {
-  const progress = options.progress ?? SILENT;
+  const { maxPatches, progress = SILENT, trim = false } = options;
   const failures = new Map<string, Failure>();
   let heldBytes = 0;
   for (const picture of decoded.values()) heldBytes += picture.pixels.length;
@@ -162,7 +165,7 @@ async function decodeInto(
       source.kind === "file"
         ? { kind: source.kind, path: source.path }
         : { kind: source.kind, bytes: source.bytes };
-    return { index, source: plain, hash, maxPatches: options.maxPatches, trusted, trimmed };
+    return { index, source: plain, hash, maxPatches, trusted, trim };
   });
   let done = 0;
   const flush = async (): Promise<void> => {
@@ -190,7 +193,7 @@ async function decodeInto(
       segment.set(hash, result.picture);
       segmentBytes += result.picture.pixels.length;
       heldBytes += result.picture.pixels.length;
-      if (heldBytes > STORE_BYTES_MAX) throw tooLarge(done, jobs.length, options.maxPatches);
+      if (heldBytes > STORE_BYTES_MAX) throw tooLarge(done, jobs.length, maxPatches);
       if (segmentBytes >= SEGMENT_BYTES) await flush();
     });
   } finally {
@@ -202,12 +205,13 @@ async function decodeInto(
 /** Pixels on their grid: as they are where they have its size, else scaled as a picture of that size would be. */
 async function scalePixels(
   source: Extract<ImageSource, { kind: "pixels" }>,
-  maxPatches: number,
+  { maxPatches, trim }: { readonly maxPatches: number; readonly trim: boolean },
 ): Promise<StoredImage> {
   const { columns, rows } = imageGrid(source.width, source.height, maxPatches);
   const size = { width: columns * PATCH_SIDE, height: rows * PATCH_SIDE };
-  if (size.width === source.width && size.height === source.height) return new PixelImage(source);
-  const scaled = await resizeImage(source, size);
+  if (!trim && size.width === source.width && size.height === source.height)
+    return new PixelImage(source);
+  const scaled = await resizeImage(trim ? trimToSquare(source) : source, size);
   return { ...scaled, sourceWidth: source.width, sourceHeight: source.height };
 }
 

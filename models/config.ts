@@ -16,6 +16,8 @@ const imageTower = z
     anchors: count,
     /** Hidden width of the network after the readout; 0 = none, and the embedding is a sum over patches if layers is 0. */
     head: z.int().nonnegative().default(0),
+    /** Are white margins of a picture cut away before it is scaled? Drawings by different hands then fill their frames alike. */
+    trim: z.boolean().default(false),
     /** A picture is scaled to a grid of at most this many patches before training and embedding (network: 196). */
     maxPatches: count.max(196),
   })

@@ -189,7 +189,9 @@ export class EncoderSession implements Encoder {
   ): Promise<PatchTokens> {
     const tower = this.config.image;
     if (tower === undefined) throw noTower("pictures");
-    return patchify(await decodeImage(bytes, { ...options, maxPatches: tower.maxPatches }));
+    return patchify(
+      await decodeImage(bytes, { ...options, maxPatches: tower.maxPatches, trim: tower.trim }),
+    );
   }
 
   /** Free the weights. Nothing may be embedded after. */

@@ -148,7 +148,7 @@ async function main() {
   const stays = !options.once && process.stdin.isTTY === true && process.stderr.isTTY === true;
   const out = newRunFolder();
 
-  await command("data", "prepare", "emoji");
+  await command("data", "prepare", "emoji", "--trim");
   await command(
     ...["train", "emoji-image-text", "--dataset", "emoji", "--seconds", options.seconds],
     ...["--seed", options.seed, "--out", out],

@@ -82,6 +82,7 @@ export async function embedDataset(
         ? undefined
         : await loadImages(dataset, chunk, {
             maxPatches: imageTower.maxPatches,
+            trim: imageTower.trim,
             skipCorrupt,
             warn,
           });

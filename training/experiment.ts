@@ -64,6 +64,7 @@ export async function openExperiment(
       ? undefined
       : await loadImages(loaded, seen, {
           maxPatches: image.maxPatches,
+          trim: image.trim,
           skipCorrupt: config.skipCorrupt,
           progress,
           ...warn,

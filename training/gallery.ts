@@ -58,6 +58,7 @@ export async function buildGallery(
   });
   const images = await loadImages(dataset, shown, {
     maxPatches: THUMBNAIL_PATCHES,
+    trim: session.config.image.trim,
     skipCorrupt,
     warn,
   });

@@ -20,6 +20,7 @@ const IMAGE_TOWER = {
   heads: 4,
   anchors: 4,
   head: 1024,
+  trim: true,
   maxPatches: 16,
 };
 

@@ -3,7 +3,7 @@ import { assert } from "../../base/errors.ts";
 import type { Progress } from "../../base/progress.ts";
 import type { Dataset, Split } from "../../datasets/dataset.ts";
 import { loadImages, type ImageStore } from "../../datasets/images.ts";
-import type { EncoderConfig } from "../../models/config.ts";
+import type { EncoderConfig, ImageTowerConfig } from "../../models/config.ts";
 import type { EncoderSession } from "../../models/session.ts";
 import { MASKS_DEFAULT } from "../../tokenizers/mask.ts";
 import { DIFFERENTIAL_ROWS_MAX, encodeSelection } from "./encode.ts";
@@ -91,7 +91,7 @@ export async function evaluateSession(
   const { onStage } = options;
   const { selection, images } = await withImages(
     selectRows(options.dataset, { ...selectionOptions(options), modalities: session.modalities }),
-    session.config.image?.maxPatches,
+    session.config.image,
     options,
   );
   const space = await encodeSelection(session, selection, {
@@ -107,8 +107,8 @@ export async function evaluateSession(
   });
 }
 
-/** Picture floors of stored embeddings are taken at this grid: 64×64 pixels for a square one. */
-const STORED_MAX_PATCHES = 16;
+/** How the picture floors of stored embeddings see pictures: 64×64 pixels for a square one, cut to the ink, where they do best. */
+const STORED_PICTURES = { maxPatches: 16, trim: true } as const;
 
 /** Judge embeddings read from files. @throws SomaError as `selectRows` and `storedSpace` */
 export async function evaluateStored(
@@ -123,7 +123,7 @@ export async function evaluateStored(
   const all = selectRows(options.dataset, { ...selectionOptions(options), modalities });
   const { selection, images } = await withImages(
     all,
-    options.floors ? STORED_MAX_PATCHES : undefined,
+    options.floors ? STORED_PICTURES : undefined,
     options,
   );
   const judged = storedSpace(stored, selection, named);
@@ -198,16 +198,17 @@ function selectionOptions(options: EvaluateOptions): {
 /** The pictures of the selection, decoded, and the selection without those that were skipped. */
 async function withImages(
   selection: Selection,
-  maxPatches: number | undefined,
+  tower: Pick<ImageTowerConfig, "maxPatches" | "trim"> | undefined,
   options: EvaluateOptions,
 ): Promise<{ readonly selection: Selection; readonly images: ImageStore | undefined }> {
   const rows = selection.rows.image;
-  if (rows === undefined || maxPatches === undefined) return { selection, images: undefined };
+  if (rows === undefined || tower === undefined) return { selection, images: undefined };
   const images = await loadImages(
     selection.dataset,
     [...rows.fit, ...rows.test].map(({ example }) => example),
     {
-      maxPatches,
+      maxPatches: tower.maxPatches,
+      trim: tower.trim,
       skipCorrupt: options.skipCorrupt === true,
       ...(options.progress === undefined ? {} : { progress: options.progress }),
     },

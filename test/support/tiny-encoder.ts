@@ -6,7 +6,16 @@ const imageOnly = {
   architecture: "transformer",
   dimension: 32,
   matryoshka: [8, 16, 32],
-  image: { channels: [8, 16], width: 16, layers: 1, heads: 2, anchors: 2, head: 0, maxPatches: 16 },
+  image: {
+    channels: [8, 16],
+    width: 16,
+    layers: 1,
+    heads: 2,
+    anchors: 2,
+    head: 0,
+    trim: false,
+    maxPatches: 16,
+  },
 };
 
 /** The same without a text tower. */

@@ -14,6 +14,7 @@ import { assert, SomaError } from "../../base/errors.ts";
 import { MODALITIES } from "../modality.ts";
 import type { Image } from "../tokenizer.ts";
 import { IMAGE_PATCHES_MAX, imageGrid, PATCH_SIDE } from "../units.ts";
+import { trimToSquare } from "./trim.ts";
 import { hasEnd, refusedFormat, sniffFormat, type ImageFormat } from "./format.ts";
 
 /** Stored pixels at most: 64 megapixels. */
@@ -43,6 +44,8 @@ export interface DecodeOptions {
   readonly maxPatches?: number;
   /** Also take svg: only for pictures of a pinned data set, never for a stranger's. */
   readonly trusted?: boolean;
+  /** Cut white margins away before scaling: a choice of the encoder's, never the network's rule. */
+  readonly trim?: boolean;
 }
 
 /** A picture on the patch grid, and the size it was stored in. */
@@ -70,7 +73,14 @@ export async function decodeImage(
     );
   }
   const format = acceptedFormat(bytes, trusted);
-  return format === "svg" ? renderSvg(bytes, maxPatches) : decodeRaster(bytes, format, maxPatches);
+  const decode = (patches: number): Promise<DecodedImage> =>
+    format === "svg" ? renderSvg(bytes, patches) : decodeRaster(bytes, format, patches);
+  if (options.trim !== true) return decode(maxPatches);
+  // Decoded at the network's full size, then cut to the ink and scaled to the grid of the whole picture.
+  const { sourceWidth, sourceHeight, ...large } = await decode(IMAGE_PATCHES_MAX);
+  const { columns, rows } = imageGrid(sourceWidth, sourceHeight, maxPatches);
+  const size = { width: columns * PATCH_SIDE, height: rows * PATCH_SIDE };
+  return { ...(await resizeImage(trimToSquare(large), size)), sourceWidth, sourceHeight };
 }
 
 async function decodeRaster(

@@ -20,7 +20,16 @@ const CONFIG = parseEncoderConfig({
   architecture: "transformer",
   dimension: 16,
   matryoshka: [8, 16],
-  image: { channels: [4, 8], width: 8, layers: 1, heads: 2, anchors: 2, head: 0, maxPatches: 4 },
+  image: {
+    channels: [4, 8],
+    width: 8,
+    layers: 1,
+    heads: 2,
+    anchors: 2,
+    head: 0,
+    trim: false,
+    maxPatches: 4,
+  },
   text: { vocabularySize: 8192, width: 8, layers: 0, heads: 1, head: 0, maxTokens: 16 },
 });
 
