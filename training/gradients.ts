@@ -74,7 +74,8 @@ export function assertFinite(gradients: StepGradients, step: number): void {
   );
 }
 
-function notFinite(what: string): SomaError {
+/** The end of a run that has diverged. @param what what is not finite, and at which step */
+export function notFinite(what: string): SomaError {
   return new SomaError({
     code: "NOT_FINITE",
     kind: "failure",

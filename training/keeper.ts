@@ -10,6 +10,7 @@ import type { HostTensor } from "../models/safetensors.ts";
 import { collapseWarning, measureCollapse } from "./collapse.ts";
 import { validate, type ValidationScores } from "./evaluate.ts";
 import type { Experiment } from "./experiment.ts";
+import { notFinite } from "./gradients.ts";
 import { embedInputs } from "./inputs.ts";
 import { assignValues, type AdamW, type NamedArrays, type WeightAverage } from "./optimizer.ts";
 import { RECIPES } from "./recipes.ts";
@@ -69,10 +70,11 @@ export class Keeper {
     return (performance.now() - startedMs) / 1000;
   }
 
-  /** Validate, and save the encoder if it is the best so far; of equals the later. Once a step. @throws SomaError DISK_FULL */
+  /** Validate, and save the encoder if it is the best so far; of equals the later. Once a step. @throws SomaError DISK_FULL, NOT_FINITE */
   async validate(moment: Moment): Promise<void> {
     if (this.validatedStep === moment.step) return;
     this.validatedStep = moment.step;
+    this.refuseDiverged(moment);
     const scores = this.judge();
     if (scores === undefined) return;
     this.log(moment, scores);
@@ -82,8 +84,9 @@ export class Keeper {
     await this.saveEncoder("best", moment);
   }
 
-  /** Save the newest encoder and what `--resume` needs. @throws SomaError DISK_FULL */
+  /** Save the newest encoder and what `--resume` needs. @throws SomaError DISK_FULL, NOT_FINITE */
   async save(moment: Moment): Promise<void> {
+    this.refuseDiverged(moment);
     await this.saveEncoder("last", moment);
     await this.saveState(moment);
   }
@@ -118,6 +121,13 @@ export class Keeper {
       this.warned = true;
       warn(`step ${moment.step}: ${warning}`);
     }
+  }
+
+  /** Weights can be finite and their embeddings not: such an encoder is not saved over a good one. */
+  private refuseDiverged({ step }: Moment): void {
+    const { encoder, watched } = this.parts.experiment;
+    if (embedInputs(encoder, watched).every((row) => row.every(Number.isFinite))) return;
+    throw notFinite(`the encoder's embeddings are not finite after step ${step}`);
   }
 
   private judge(): ValidationScores | undefined {

@@ -248,6 +248,17 @@ test("a loss that is not a number stops the run at its step, names the part, and
   encoder.dispose();
 });
 
+test("an encoder that has diverged is not saved", async () => {
+  const config = configOf({ learningRate: 1e30, warmupFraction: 0, checkpointEverySeconds: 1e-6 });
+  await expect(runIn("diverged", config)).rejects.toMatchObject({
+    code: "NOT_FINITE",
+    message: expect.stringMatching(/embeddings are not finite after step 1/) as string,
+  });
+  const path = join(folder, "diverged");
+  expect(await readdir(join(path, "checkpoints"))).toEqual(["state"]); // of before the first step
+  expect((await readState(join(path, "checkpoints", "state"))).counters.step).toBe(0);
+});
+
 test("a gradient that is not a number stops the run and is named, though the loss is fine", async () => {
   const broken: ObjectiveFactory = (context) => {
     const objective = toyContrastive(context);
