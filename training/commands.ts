@@ -42,6 +42,7 @@ function registerTrain(program: Command): void {
 Examples:
   soma train emoji-image --seconds 150 --seed 1 --out runs/first
   soma train emoji-image-text --dataset my/manifest.jsonl --set encoder.image.layers=1
+  soma train emoji-image --dataset my/photos --set objectives.contrastive.from=augment
   soma train --resume last
 
 Flags win over SOMA_* variables (SOMA_BATCH_SIZE=64), those over --config, that over the recipe.`,

@@ -56,6 +56,10 @@ export async function trainCommand(
   flags: TrainFlags,
   objectives: Readonly<Record<string, ObjectiveFactory>>,
 ): Promise<void> {
+  const overfitBatches =
+    flags.overfitBatches === undefined
+      ? undefined
+      : wholeNumber(flags.overfitBatches, "--overfit-batches");
   const resumed = flags.resume === undefined ? undefined : await openResumed(flags.resume, flags);
   const config =
     resumed === undefined
@@ -92,9 +96,7 @@ export async function trainCommand(
     try {
       const result = await train(experiment, run, {
         ...(resumed === undefined ? {} : { resume: resumed.state }),
-        ...(flags.overfitBatches === undefined
-          ? {}
-          : { overfitBatches: wholeNumber(flags.overfitBatches, "--overfit-batches") }),
+        ...(overfitBatches === undefined ? {} : { overfitBatches }),
         signal: stop.signal,
         progress,
         warn: sayOverBar,

@@ -8,6 +8,7 @@ import { printJson, say } from "../../base/terminal.ts";
 import type { Split } from "../../datasets/dataset.ts";
 import { loadDataset } from "../../datasets/registry.ts";
 import { requireSplitName } from "../../datasets/split.ts";
+import { resolveCheckpoint } from "../../models/checkpoint-folder.ts";
 import { EncoderSession } from "../../models/session.ts";
 import { readConfigFile } from "../../training/config.ts";
 import {
@@ -134,8 +135,9 @@ function judgedSplit(name: string): Split {
   });
 }
 
-/** The dataset that a run was trained on. */
+/** The dataset that a run was trained on. @throws SomaError NO_CHECKPOINT (notFound), NO_DATASET (usage) */
 async function datasetOfRun(checkpoint: string | undefined): Promise<string> {
+  if (checkpoint !== undefined) await resolveCheckpoint(checkpoint);
   const run = checkpoint === undefined ? undefined : await runFolderOf(checkpoint);
   const named =
     run === undefined

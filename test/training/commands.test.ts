@@ -9,6 +9,7 @@ import { EncoderSession } from "../../models/session.ts";
 import { patchify } from "../../tokenizers/image/patches.ts";
 import { embedCommand, exportCommand, type EmbedFlags } from "../../training/embed-command.ts";
 import type { ObjectiveFactory } from "../../training/objective.ts";
+import { contrastive } from "../../training/objectives/contrastive/objective.ts";
 import { listRunsCommand, showRunCommand } from "../../training/runs-command.ts";
 import { trainCommand, type TrainFlags } from "../../training/train-command.ts";
 import { toyContrastive } from "../support/toy-objective.ts";
@@ -137,6 +138,12 @@ test.each([
     { seed: "one" },
     { code: "BAD_FLAG", exitCode: 2, next: /number/ },
   ],
+  [
+    "no batch to overfit",
+    "tiny",
+    { overfitBatches: "0" },
+    { code: "BAD_FLAG", exitCode: 2, next: /1, 2, 3/ },
+  ],
   ["zero seconds", "tiny", { seconds: "0" }, { code: "BAD_CONFIG", exitCode: 2, next: /./ }],
   [
     "a run that is not there",
@@ -150,6 +157,20 @@ test.each([
     trainCommand(recipe, { out: join(folder, "refused"), ...flags }, OBJECTIVES),
   ).rejects.toMatchObject({ ...rest, next: expect.stringMatching(next) as string });
   await expect(readdir(join(folder, "refused"))).rejects.toThrow();
+});
+
+test("rows that are each alone in their group are refused, naming the way to learn from them", async () => {
+  const dataset = join(folder, "alone.jsonl");
+  const rows = ["a", "b", "c"].map((id) => ({ id, group: id, text: id, split: "train" }));
+  await writeFile(dataset, rows.map((row) => JSON.stringify(row)).join("\n"));
+  const set = [TEXT_TOWER, "objectives.contrastive.modality=text"];
+  await expect(
+    trainCommand("tiny", { dataset, set, out: join(folder, "refused") }, { contrastive }),
+  ).rejects.toMatchObject({
+    code: "TOO_FEW_GROUPS",
+    exitCode: 2,
+    next: expect.stringContaining("objectives.contrastive.from=augment") as string,
+  });
 });
 
 test("a folder that holds a run is not trained over", async () => {

@@ -35,7 +35,9 @@ export class Groups {
         code: "TOO_FEW_GROUPS",
         kind: "usage",
         what: `dataset ${context.dataset.name} has ${usable.length} training groups with ${what}; 2 are needed`,
-        next: "give rows that belong together the same group, or choose another objective",
+        next: Object.values(needs).some((rowsMin) => rowsMin > 1)
+          ? "give rows that belong together the same group, or compare two views of each row: --set objectives.contrastive.from=augment"
+          : "give rows that belong together the same group, or choose another objective",
       });
     }
     this.sampler = new GroupSampler([...this.rows.keys()], context.seed, context.batchSize);
