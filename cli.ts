@@ -32,6 +32,12 @@ registerBenchCommands(program);
 registerNodeCommands(program);
 throwInsteadOfExit(program);
 
+// `soma … | head` closes our output early: that is no fault of ours, and there is nobody left to tell.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code === "EPIPE") process.exit(0);
+  throw error;
+});
+
 try {
   await program.parseAsync();
 } catch (error) {
