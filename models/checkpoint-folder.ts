@@ -5,7 +5,7 @@
  * This file knows no tensor library; checkpoint.ts moves weights into and out of an encoder.
  */
 import { createHash } from "node:crypto";
-import { readFile, stat } from "node:fs/promises";
+import { readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { assert, SomaError } from "../base/errors.ts";
 import { settleFolder, writeFolderAtomic, type FolderWriteOptions } from "../base/folders.ts";
@@ -151,7 +151,12 @@ export async function resolveCheckpoint(path: string): Promise<string> {
     throw noCheckpoint(`there is no folder ${path}`);
   }
   const checkpoints = join(path, "checkpoints");
-  if (!(await isDirectory(checkpoints))) return path;
+  if (!(await isDirectory(checkpoints))) {
+    const files = await readdir(path);
+    // One of the two alone is a damaged checkpoint; neither is another folder.
+    if (files.includes(CONFIG_FILE) || files.includes(WEIGHTS_FILE)) return path;
+    throw noCheckpoint(`the folder ${path} holds no checkpoint`);
+  }
   for (const name of ["best", "last"]) {
     const candidate = join(checkpoints, name);
     await settleFolder(candidate);

@@ -58,6 +58,7 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
   app.server.maxConnections = CONNECTIONS_MAX;
   // Only JSON is taken; the default would also read text/plain.
   app.removeContentTypeParser("text/plain");
+  acceptUtf8Json(app);
   // Schemas document; handlers check, with messages of their own, and write their JSON themselves.
   app.setValidatorCompiler(() => () => true);
   app.setSerializerCompiler(() => (body) => JSON.stringify(body));
@@ -90,6 +91,23 @@ export async function createHttpServer(options: HttpServerOptions): Promise<Http
       await app.close();
     },
   };
+}
+
+/** JSON is UTF-8 (RFC 8259); fastify alone would embed the replacement character in place of what is not. */
+function acceptUtf8Json(app: FastifyInstance): void {
+  const parse = app.getDefaultJsonParser("error", "error");
+  app.removeContentTypeParser("application/json");
+  app.addContentTypeParser("application/json", { parseAs: "buffer" }, (request, body, done) => {
+    let text: string;
+    try {
+      text = new TextDecoder("utf-8", { fatal: true }).decode(body as Uint8Array);
+    } catch {
+      done(new Refusal({ status: 400, code: "BAD_UTF8", message: "the body is not UTF-8" }));
+      return;
+    }
+    // Answers through `done`, at once.
+    void parse(request, text, done);
+  });
 }
 
 function mount(app: FastifyInstance, route: Route, options: HttpServerOptions): void {

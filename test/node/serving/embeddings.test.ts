@@ -230,6 +230,21 @@ describe("bad requests", () => {
     });
   });
 
+  test("that are not UTF-8 are refused, not embedded with replacement characters", async () => {
+    const body = Buffer.concat([
+      Buffer.from('{"model":"tiny","input":"'),
+      Buffer.of(0xff, 0xfe),
+      Buffer.from('"}'),
+    ]);
+    const answer = await fetch(`${server.serving.url}/v1/embeddings`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body,
+    });
+    expect(answer.status).toBe(400);
+    expect(await answer.text()).toContain("the body is not UTF-8");
+  });
+
   test("name the nearest field there is", async () => {
     const { body } = await server.post("/v1/embeddings", { model: "tiny", inputs: "x" });
     expect((body as Failure).error.message).toBe('unknown field "inputs"; did you mean "input"?');

@@ -56,9 +56,7 @@ test("a pass gives every training group once and no other", async () => {
 
 test("groups with too few rows of a modality are refused with what is missing", async () => {
   const context = await contextOf(20, ["a"]);
-  expect(() => new Groups(context, { image: 2 })).toThrow(
-    /0 training groups with 2 image rows/,
-  );
+  expect(() => new Groups(context, { image: 2 })).toThrow(/0 training groups with 2 image rows/);
 });
 
 test("rows are drawn without repeating one before all were drawn", async () => {
