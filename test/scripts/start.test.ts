@@ -54,7 +54,7 @@ describe("npm start", () => {
     expect(code).toBe(0);
     const port = /--port (\d+)/.exec(output)?.[1] ?? "";
     expect(asked(made)).toEqual([
-      "data prepare emoji",
+      "data prepare emoji --trim",
       "train emoji-image-text --dataset emoji --seconds 5 --seed 1 --out runs/first",
       "evaluate runs/first --dataset emoji --plots runs/first/plots",
       "gallery runs/first --dataset emoji --out runs/first/gallery",
