@@ -1,6 +1,7 @@
 /**
- * Zero-shot classification: a picture belongs to the class whose written name lies nearest to it. No training
- * example of the class is seen. Source: CLIP (arXiv 2103.00020), with the bare name as the only prompt.
+ * Zero-shot classification: a picture belongs to the class whose written name lies nearest to it. No labelled
+ * example is used here; whether training saw the classes' names (the `labels` setting of objectives) is the recipe's
+ * business and to be said beside the figure. Source: CLIP (arXiv 2103.00020), with the bare name as the only prompt.
  */
 import { assert } from "../../base/errors.ts";
 

@@ -1,4 +1,7 @@
-/** White margins cut away: drawings by different hands then fill their frames alike. For prepared data sets only. */
+/**
+ * White margins cut away: drawings by different hands then fill their frames alike. A choice of an encoder's config
+ * (`image.trim`), never part of the network's tokenizer.
+ */
 import type { Image } from "../tokenizer.ts";
 
 /** A channel this far below white is ink. */
