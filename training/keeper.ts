@@ -199,6 +199,7 @@ export class Keeper {
 const METRIC_NAMES: Readonly<Record<string, string>> = {
   recall10: "R@10 across views",
   recall1: "R@1 across views",
+  mrr: "MRR across views",
   neighbor1: "nearest neighbour has the same label",
 };
 
