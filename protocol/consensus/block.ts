@@ -1,0 +1,249 @@
+/**
+ * A consensus block, and what names it. On the wire and on disk:
+ *
+ *   SignedBlock  = { header: Header, signature: [64], transactions: vector<vector<u8>> }
+ *   Header       = { epoch u64, round u32, author u16, timestampMs u64, ancestors: vector<BlockRef>,
+ *                    commitVotes: vector<{ index u64, digest [32] }>, payloadDigest [32] }
+ *   BlockRef     = { round u32, author u16, digest [32] }
+ *
+ * all in BCS. The transactions, with their lengths, are the block's *payload*: one opaque run of bytes, named in the
+ * header by H("payload", payload), hashed once by each node and never decoded here. The block's digest is
+ * H("block", Header), so a proof of equivocation is two short signed headers. Source: protocol part 9.
+ */
+import { assert } from "../../base/errors.ts";
+import { compareBytes, equalAt, readU16, readU32, toHex } from "../base/bytes.ts";
+import { fixedBytes, Reader, readCount, struct, u16, u32, u64, Writer } from "../base/codec.ts";
+import type { Milliseconds } from "../base/effects.ts";
+import { RejectedError } from "../base/errors.ts";
+import { DIGEST_BYTES, hashDomain, hashStructure } from "../base/hash.ts";
+
+export type Round = number;
+/** Place of a validator in its committee, ascending by address. */
+export type AuthorityIndex = number;
+/** 32 bytes; never changed. */
+export type Digest = Uint8Array;
+
+export interface BlockRef {
+  readonly round: Round;
+  readonly author: AuthorityIndex;
+  readonly digest: Digest;
+}
+
+/** A place for a leader: the offset-th leader of a round. */
+export interface Slot {
+  readonly round: Round;
+  readonly offset: number;
+}
+
+/** Says of a commit what its maker saw: the digest that commit `index` has. */
+export interface CommitVote {
+  /** 1, 2, … */
+  readonly index: number;
+  readonly digest: Digest;
+}
+
+export const SIGNATURE_BYTES = 64;
+export const REF_BYTES = 4 + 2 + DIGEST_BYTES;
+const VOTE_BYTES = 8 + DIGEST_BYTES;
+/** Up to and with the length of the ancestors' list, if that is below 128. */
+const HEADER_SIZE_MIN = 8 + 4 + 2 + 8 + 1 + 1 + DIGEST_BYTES;
+
+const BLOCK_DOMAIN = hashDomain("block");
+const PAYLOAD_DOMAIN = hashDomain("payload");
+
+/** The transactions of a block without any: a list of length 0. */
+export const EMPTY_PAYLOAD = Uint8Array.of(0);
+const EMPTY_PAYLOAD_DIGEST = hashStructure(PAYLOAD_DOMAIN, EMPTY_PAYLOAD);
+
+export const blockRefCodec = struct<BlockRef>({
+  round: u32,
+  author: u16,
+  digest: fixedBytes(DIGEST_BYTES),
+});
+export const commitVoteCodec = struct<CommitVote>({ index: u64, digest: fixedBytes(DIGEST_BYTES) });
+
+/** What a list of refs may hold before any committee is known: no committee has more members than a u16 counts. */
+const ANCESTORS_MAX = 0xffff;
+
+/** A block's references, read in place: one object per reference would cost more than all the rest of a block. */
+export class AncestorList {
+  readonly count: number;
+  private readonly bytes: Uint8Array;
+  private readonly start: number;
+
+  /** @param bytes of the block  @param start of the first reference */
+  constructor(bytes: Uint8Array, start: number, count: number) {
+    this.bytes = bytes;
+    this.start = start;
+    this.count = count;
+  }
+
+  round(i: number): Round {
+    return readU32(this.bytes, this.start + i * REF_BYTES);
+  }
+
+  author(i: number): AuthorityIndex {
+    return readU16(this.bytes, this.start + i * REF_BYTES + 4);
+  }
+
+  hasDigest(i: number, digest: Digest): boolean {
+    return equalAt(digest, this.bytes, this.start + i * REF_BYTES + 6);
+  }
+
+  /** A copy that outlives the block. */
+  ref(i: number): BlockRef {
+    const at = this.start + i * REF_BYTES + 6;
+    return {
+      round: this.round(i),
+      author: this.author(i),
+      digest: this.bytes.slice(at, at + DIGEST_BYTES),
+    };
+  }
+
+  refs(): readonly BlockRef[] {
+    return Array.from({ length: this.count }, (_, i) => this.ref(i));
+  }
+}
+
+export interface Header {
+  readonly epoch: number;
+  readonly round: Round;
+  readonly author: AuthorityIndex;
+  readonly timestampMs: Milliseconds;
+  /** The author's own block before first; then at most one of each other author. */
+  readonly ancestors: readonly BlockRef[];
+  readonly commitVotes: readonly CommitVote[];
+  readonly payloadDigest: Digest;
+}
+
+/** A decoded header with its signature: nothing in it is checked yet but its form. */
+export class SignedHeader {
+  readonly epoch: number;
+  readonly round: Round;
+  readonly author: AuthorityIndex;
+  readonly timestampMs: Milliseconds;
+  readonly ancestors: AncestorList;
+  readonly commitVotes: readonly CommitVote[];
+  readonly payloadDigest: Digest;
+  readonly digest: Digest;
+  readonly signature: Uint8Array;
+  /** Header and signature as encoded: what evidence and certificates are made of. */
+  readonly headerBytes: Uint8Array;
+
+  /** Read the start of `bytes`, as a view. @param votesMax of commit votes  @throws RejectedError */
+  constructor(bytes: Uint8Array, votesMax: number) {
+    const reader = new Reader(bytes);
+    this.epoch = reader.u64();
+    this.round = reader.u32();
+    this.author = reader.u16();
+    this.timestampMs = reader.u64();
+    const ancestorCount = readCount(reader, REF_BYTES, ANCESTORS_MAX);
+    this.ancestors = new AncestorList(bytes, reader.offset, ancestorCount);
+    reader.skip(ancestorCount * REF_BYTES);
+    const voteCount = readCount(reader, VOTE_BYTES, votesMax);
+    this.commitVotes =
+      voteCount === 0
+        ? NO_VOTES
+        : Array.from({ length: voteCount }, () => commitVoteCodec.read(reader));
+    this.payloadDigest = reader.fixed(DIGEST_BYTES);
+    this.digest = hashStructure(BLOCK_DOMAIN, bytes.subarray(0, reader.offset));
+    this.signature = reader.fixed(SIGNATURE_BYTES);
+    this.headerBytes = bytes.subarray(0, reader.offset);
+  }
+
+  get ref(): BlockRef {
+    return { round: this.round, author: this.author, digest: this.digest };
+  }
+}
+
+const NO_VOTES: readonly CommitVote[] = [];
+
+/** A decoded block. Only its form is known to be right: see block-verifier.ts for the rest. */
+export class Block extends SignedHeader {
+  /** Header, signature, payload: as on the wire. */
+  readonly bytes: Uint8Array;
+  /** The transactions with their lengths, opaque. */
+  readonly payload: Uint8Array;
+
+  /** @param bytes kept, not copied: nobody may change them afterwards  @throws RejectedError */
+  constructor(bytes: Uint8Array, votesMax: number) {
+    super(bytes, votesMax);
+    this.bytes = bytes;
+    this.payload = bytes.subarray(this.headerBytes.length);
+    if (this.payload.length === 0) throw new RejectedError("TRUNCATED", "a block without payload");
+  }
+}
+
+/** Name of a block's payload. Hashing it is most of what a large block costs. */
+export function payloadDigestOf(payload: Uint8Array): Digest {
+  if (payload.length === 1 && payload[0] === 0) return EMPTY_PAYLOAD_DIGEST;
+  return hashStructure(PAYLOAD_DOMAIN, payload);
+}
+
+export function writeHeader(writer: Writer, header: Header): void {
+  writer.u64(header.epoch);
+  writer.u32(header.round);
+  writer.u16(header.author);
+  writer.u64(header.timestampMs);
+  writer.length(header.ancestors.length);
+  for (const ref of header.ancestors) {
+    writer.u32(ref.round);
+    writer.u16(ref.author);
+    writer.raw(ref.digest);
+  }
+  writer.length(header.commitVotes.length);
+  for (const vote of header.commitVotes) commitVoteCodec.write(writer, vote);
+  writer.raw(header.payloadDigest);
+}
+
+/** Digest of a header: what its author signs. */
+export function headerDigestOf(encodedHeader: Uint8Array): Digest {
+  return hashStructure(BLOCK_DOMAIN, encodedHeader);
+}
+
+/**
+ * A block's bytes. The payload is copied once, here.
+ * @param sign gives the signature of a digest, 64 bytes
+ */
+export function encodeBlock(
+  header: Omit<Header, "payloadDigest">,
+  payload: Uint8Array,
+  sign: (digest: Digest) => Uint8Array,
+): Uint8Array {
+  const headerSizeMax =
+    HEADER_SIZE_MIN +
+    8 +
+    header.ancestors.length * REF_BYTES +
+    header.commitVotes.length * VOTE_BYTES;
+  const writer = new Writer(headerSizeMax + SIGNATURE_BYTES + payload.length);
+  writeHeader(writer, { ...header, payloadDigest: payloadDigestOf(payload) });
+  const signature = sign(headerDigestOf(writer.finish()));
+  assert(signature.length === SIGNATURE_BYTES, "a signature has 64 bytes");
+  writer.raw(signature);
+  writer.raw(payload);
+  return writer.finish();
+}
+
+/** Round, author, digest: the order of everything that is committed. */
+export function compareRefs(a: BlockRef, b: BlockRef): number {
+  return a.round - b.round || a.author - b.author || compareBytes(a.digest, b.digest);
+}
+
+export function equalRefs(a: BlockRef, b: BlockRef): boolean {
+  return compareRefs(a, b) === 0;
+}
+
+/** A key for maps of references that are not in the DAG: the few that are missed, not the many that are there. */
+export function refKey(ref: BlockRef): string {
+  return `${ref.round}/${ref.author}/${toHex(ref.digest)}`;
+}
+
+/** For people: "A12" for the first authority's block of round 12, as drawings and papers write it. */
+export function refName(ref: { readonly round: Round; readonly author: AuthorityIndex }): string {
+  return `${authorName(ref.author)}${ref.round}`;
+}
+
+/** A … Z, then V26, V27, … */
+export function authorName(author: AuthorityIndex): string {
+  return author < 26 ? String.fromCharCode(65 + author) : `V${author}.`;
+}
