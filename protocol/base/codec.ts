@@ -139,17 +139,20 @@ export class Writer {
 
   u8(value: number): void {
     assertRange(value, 0x100);
-    this.view.setUint8(this.grow(1), value);
+    const at = this.grow(1); // first: it may move the view
+    this.view.setUint8(at, value);
   }
 
   u16(value: number): void {
     assertRange(value, 0x10000);
-    this.view.setUint16(this.grow(2), value, true);
+    const at = this.grow(2); // first: it may move the view
+    this.view.setUint16(at, value, true);
   }
 
   u32(value: number): void {
     assertRange(value, TWO_32);
-    this.view.setUint32(this.grow(4), value, true);
+    const at = this.grow(4); // first: it may move the view
+    this.view.setUint32(at, value, true);
   }
 
   u64(value: number): void {
@@ -161,7 +164,8 @@ export class Writer {
 
   u64Big(value: bigint): void {
     assert(value >= 0n && value < 2n ** 64n, `${value.toString()} is not a u64`);
-    this.view.setBigUint64(this.grow(8), value, true);
+    const at = this.grow(8); // first: it may move the view
+    this.view.setBigUint64(at, value, true);
   }
 
   length(value: number): void {
@@ -176,7 +180,8 @@ export class Writer {
 
   /** The bytes as they are, without a length. */
   raw(bytes: Uint8Array): void {
-    this.output.set(bytes, this.grow(bytes.length));
+    const at = this.grow(bytes.length);
+    this.output.set(bytes, at);
   }
 
   /** What was written, as a view. */
