@@ -1,8 +1,9 @@
-/** `soma train | embed | gallery | export | runs`. What computes is loaded when a command runs, so that help is quick. */
+/** `soma train | embed | gallery | export | tokens | runs`. What computes is loaded when a command runs, so that help is quick. */
 import type { Command } from "commander";
 import type { EmbedFlags, ExportFlags } from "./embed-command.ts";
 import { registerGalleryCommand } from "./gallery-command.ts";
 import { RECIPES } from "./recipes.ts";
+import type { TokensFlags } from "./tokens-command.ts";
 import type { TrainFlags } from "./train-command.ts";
 
 const RUNS = "runs";
@@ -12,6 +13,7 @@ export function registerTrainingCommands(program: Command): void {
   registerEmbed(program);
   registerGalleryCommand(program);
   registerExport(program);
+  registerTokens(program);
   registerRuns(program);
 }
 
@@ -96,6 +98,28 @@ function registerExport(program: Command): void {
     .action(async (checkpoint: string, flags: ExportFlags) => {
       const { exportCommand } = await import("./embed-command.ts");
       await exportCommand(checkpoint, flags);
+    });
+}
+
+function registerTokens(program: Command): void {
+  program
+    .command("tokens")
+    .description("write a dataset as an encoder reads it, for training that goes on in PyTorch")
+    .argument("<checkpoint>", "checkpoint or run folder: decides how pictures and texts are cut")
+    .option("--manifest <file>", "JSONL, CSV, Parquet or Arrow file, or a folder")
+    .option("--dataset <name>", "registered name or path")
+    .option("--split <name>", "train, validation or test (default: all)")
+    .requiredOption("--out <file>", "JSON lines: ids of texts, patches of pictures")
+    .option("--skip-corrupt", "leave out examples that cannot be read")
+    .option("--json", "one JSON document on stdout at the end")
+    .option("-q, --quiet", "no progress")
+    .addHelpText(
+      "after",
+      "\nExample:\n  soma tokens runs/first --dataset emoji --split train --out train.jsonl\n\nWhat to do with it: docs/beyond-one-machine.md.",
+    )
+    .action(async (checkpoint: string, flags: TokensFlags) => {
+      const { tokensCommand } = await import("./tokens-command.ts");
+      await tokensCommand(checkpoint, flags);
     });
 }
 

@@ -1,9 +1,7 @@
 /** Bulk embedding: a checkpoint and a dataset in, a file with one row per example and modality out. */
-import { randomBytes } from "node:crypto";
-import { mkdir, open, rename, rm, type FileHandle } from "node:fs/promises";
-import { dirname, extname } from "node:path";
+import { extname } from "node:path";
 import { SomaError } from "../base/errors.ts";
-import { writeError, writeFileAtomic } from "../base/files.ts";
+import { writeFileAtomic } from "../base/files.ts";
 import { nearestName } from "../base/nearest.ts";
 import { SILENT, type Progress } from "../base/progress.ts";
 import type { Dataset, Example } from "../datasets/dataset.ts";
@@ -13,6 +11,7 @@ import type { EmbedOptions } from "../models/embedding.ts";
 import type { EncoderSession } from "../models/session.ts";
 import { patchify } from "../tokenizers/image/patches.ts";
 import type { MaskedTokens } from "../tokenizers/tokenizer.ts";
+import { openLineFile } from "./line-file.ts";
 
 /** Examples whose pictures are held in memory at once. */
 const CHUNK_EXAMPLES = 4096;
@@ -165,38 +164,11 @@ export async function openSink(path: string, dimension: number): Promise<RowSink
 }
 
 async function openJsonLines(path: string): Promise<RowSink> {
-  const temporary = `${path}.${randomBytes(6).toString("hex")}.tmp`;
-  let file: FileHandle;
-  try {
-    await mkdir(dirname(path), { recursive: true });
-    file = await open(temporary, "wx");
-  } catch (error) {
-    throw writeError(path, error);
-  }
-  const abandon = async (): Promise<void> => {
-    await file.close().catch(() => undefined);
-    await rm(temporary, { force: true });
-  };
-  const guarded = async (work: () => Promise<void>): Promise<void> => {
-    try {
-      await work();
-    } catch (error) {
-      await abandon();
-      throw writeError(path, error);
-    }
-  };
+  const file = await openLineFile(path);
   return {
-    abandon,
-    write: (rows) =>
-      guarded(async () => {
-        await file.writeFile(rows.map(jsonLine).join(""));
-      }),
-    close: () =>
-      guarded(async () => {
-        await file.sync();
-        await file.close();
-        await rename(temporary, path);
-      }),
+    write: (rows) => file.write(rows.map(jsonLine).join("")),
+    close: () => file.close(),
+    abandon: () => file.abandon(),
   };
 }
 
