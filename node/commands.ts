@@ -1,7 +1,8 @@
-/** Commands of this wing: `soma serve` and `soma doctor`. Heavy modules are loaded by the action that needs them. */
+/** Commands of this wing: `soma serve`, `soma doctor`, `soma conformance`. Heavy modules are loaded by the action that needs them. */
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { say } from "../base/terminal.ts";
 import { EXIT_CODES } from "../base/errors.ts";
+import { registerConformanceCommand } from "./conformance-command.ts";
 import { registerDoctorCommand } from "./doctor-command.ts";
 
 interface ServeFlags {
@@ -16,6 +17,7 @@ interface ServeFlags {
 
 export function registerNodeCommands(program: Command): void {
   registerDoctorCommand(program);
+  registerConformanceCommand(program);
   program
     .command("serve")
     .summary("serve a checkpoint over HTTP, as OpenAI's API")

@@ -12,7 +12,17 @@
  */
 import { assert } from "../../base/errors.ts";
 import { compareBytes, equalAt, readU16, readU32, toHex } from "../base/bytes.ts";
-import { fixedBytes, Reader, readCount, struct, u16, u32, u64, Writer } from "../base/codec.ts";
+import {
+  fixedBytes,
+  lengthSize,
+  Reader,
+  readCount,
+  struct,
+  u16,
+  u32,
+  u64,
+  Writer,
+} from "../base/codec.ts";
 import type { Milliseconds } from "../base/effects.ts";
 import { RejectedError } from "../base/errors.ts";
 import { DIGEST_BYTES, hashDomain, hashStructure } from "../base/hash.ts";
@@ -45,8 +55,7 @@ export interface CommitVote {
 export const SIGNATURE_BYTES = 64;
 export const REF_BYTES = 4 + 2 + DIGEST_BYTES;
 const VOTE_BYTES = 8 + DIGEST_BYTES;
-/** Up to and with the length of the ancestors' list, if that is below 128. */
-const HEADER_SIZE_MIN = 8 + 4 + 2 + 8 + 1 + 1 + DIGEST_BYTES;
+const HEADER_SIZE_WITHOUT_LISTS = 8 + 4 + 2 + 8 + DIGEST_BYTES;
 
 const BLOCK_DOMAIN = hashDomain("block");
 const PAYLOAD_DOMAIN = hashDomain("payload");
@@ -202,26 +211,39 @@ export function headerDigestOf(encodedHeader: Uint8Array): Digest {
 }
 
 /**
- * A block's bytes. The payload is copied once, here.
- * @param sign gives the signature of a digest, 64 bytes
+ * A block's bytes. The payload is copied once, here, into its place.
+ * @param payload in parts, joined in their order  @param sign gives the signature of a digest, 64 bytes
  */
 export function encodeBlock(
   header: Omit<Header, "payloadDigest">,
-  payload: Uint8Array,
+  payload: readonly Uint8Array[],
   sign: (digest: Digest) => Uint8Array,
 ): Uint8Array {
-  const headerSizeMax =
-    HEADER_SIZE_MIN +
-    8 +
-    header.ancestors.length * REF_BYTES +
-    header.commitVotes.length * VOTE_BYTES;
-  const writer = new Writer(headerSizeMax + SIGNATURE_BYTES + payload.length);
-  writeHeader(writer, { ...header, payloadDigest: payloadDigestOf(payload) });
+  const payloadAt = headerSize(header) + SIGNATURE_BYTES;
+  const bytes = new Uint8Array(payload.reduce((sum, part) => sum + part.length, payloadAt));
+  let offset = payloadAt;
+  for (const part of payload) {
+    bytes.set(part, offset);
+    offset += part.length;
+  }
+  const writer = new Writer(payloadAt);
+  writeHeader(writer, { ...header, payloadDigest: payloadDigestOf(bytes.subarray(payloadAt)) });
   const signature = sign(headerDigestOf(writer.finish()));
   assert(signature.length === SIGNATURE_BYTES, "a signature has 64 bytes");
   writer.raw(signature);
-  writer.raw(payload);
-  return writer.finish();
+  assert(writer.finish().length === payloadAt, "a header is as long as it was reckoned");
+  bytes.set(writer.finish());
+  return bytes;
+}
+
+function headerSize({ ancestors, commitVotes }: Omit<Header, "payloadDigest">): number {
+  return (
+    HEADER_SIZE_WITHOUT_LISTS +
+    lengthSize(ancestors.length) +
+    ancestors.length * REF_BYTES +
+    lengthSize(commitVotes.length) +
+    commitVotes.length * VOTE_BYTES
+  );
 }
 
 /** Round, author, digest: the order of everything that is committed. */

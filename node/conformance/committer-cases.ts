@@ -1,0 +1,71 @@
+/** Committer cases: accept blocks, decide, say what was decided. */
+import type { Slot } from "../../protocol/consensus/block.ts";
+import type { Decision } from "../../protocol/consensus/base-committer.ts";
+import { Committer } from "../../protocol/consensus/committer.ts";
+import { DagState } from "../../protocol/consensus/dag-state.ts";
+import type { CommitterCase } from "./case-file.ts";
+import { drawnCommittee, DrawnDag, drawnSchedule } from "./drawn-dag.ts";
+
+export interface DecidedSlot {
+  readonly round: number;
+  readonly offset: number;
+  readonly status: "commit" | "skip";
+  readonly by: "direct" | "indirect";
+  readonly block?: string;
+}
+
+export interface CommitterAnswer {
+  readonly name: string;
+  /** One list a call. */
+  readonly calls: readonly (readonly DecidedSlot[])[];
+}
+
+/** Blocks are accepted on top of those of the calls before; a call that accepts fewer starts anew. */
+export function runCommitterCase(given: CommitterCase): CommitterAnswer {
+  const { authorities, leadersPerRound, waveLength, pipeline } = given;
+  const committee = drawnCommittee(authorities, given.stakes);
+  const drawn = new DrawnDag(committee, given.blocks);
+  const start = (): { readonly dag: DagState; readonly committer: Committer } => {
+    const dag = new DagState(committee);
+    const schedule = drawnSchedule(given.leaderRule, authorities, leadersPerRound);
+    const pipelined = pipeline;
+    return {
+      dag,
+      committer: new Committer({
+        dag,
+        committee,
+        schedule,
+        waveLength,
+        leadersPerRound,
+        pipelined,
+      }),
+    };
+  };
+  let { dag, committer } = start();
+  let acceptedCount = 0;
+  const calls = given.calls.map(({ accept, lastDecided }) => {
+    if (accept < acceptedCount) {
+      ({ dag, committer } = start());
+      acceptedCount = 0;
+    }
+    for (const { id } of given.blocks.slice(acceptedCount, accept)) drawn.addTo(dag, id);
+    acceptedCount = accept;
+    const last = lastDecided == null ? undefined : slotOf(lastDecided, committer);
+    return committer.decide(last).map((decision) => decidedSlot(decision, drawn));
+  });
+  return { name: given.name, calls };
+}
+
+type NamedSlot = NonNullable<CommitterCase["calls"][number]["lastDecided"]>;
+
+function slotOf({ round, author, offset }: NamedSlot, committer: Committer): Slot | undefined {
+  const found = offset ?? (author === undefined ? undefined : committer.offsetOf(round, author));
+  return round === 0 || found === undefined ? undefined : { round, offset: found };
+}
+
+function decidedSlot(decision: Decision, drawn: DrawnDag): DecidedSlot {
+  const { round, offset, status, by } = decision;
+  return decision.status === "commit"
+    ? { round, offset, status, by, block: drawn.nameOf(decision.leader) }
+    : { round, offset, status, by };
+}

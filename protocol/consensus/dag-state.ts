@@ -1,0 +1,151 @@
+/**
+ * The blocks accepted so far, as a graph: every block comes after all that it refers to. A reference is looked up once,
+ * when its block is accepted; from then on it is a pointer. Looking up costs no hashing and no string: round, then
+ * author, then the digests of the one block (or the few twins) that stand there.
+ */
+import { assert } from "../../base/errors.ts";
+import { equalBytes } from "../base/bytes.ts";
+import type { Milliseconds } from "../base/effects.ts";
+import type { AncestorList, AuthorityIndex, BlockRef, Digest, Round } from "./block.ts";
+import type { VerifiedBlock } from "./block-verifier.ts";
+import type { Committee } from "./committee.ts";
+
+/** What the graph needs to know of a block. */
+export interface VertexSource extends BlockRef {
+  readonly timestampMs: Milliseconds;
+}
+
+/** An accepted block in the graph. */
+export class Vertex implements BlockRef {
+  readonly round: Round;
+  readonly author: AuthorityIndex;
+  readonly digest: Digest;
+  readonly timestampMs: Milliseconds;
+  /** In the block's own order. Those at or below the gc round may be missing: nothing asks for them any more. */
+  parents: readonly Vertex[];
+  /** Brought into the order by some commit. */
+  isCommitted = false;
+  /** The block itself, until it is committed and handed out: a payload is large and the order needs it once. */
+  block: VerifiedBlock | undefined;
+  /** Notes of the base committer: functions of the history, which never changes. */
+  readonly supports: (Vertex | null)[] = [];
+  readonly certifies: (readonly Vertex[])[] = [];
+
+  constructor(source: VertexSource, parents: readonly Vertex[], block?: VerifiedBlock) {
+    this.round = source.round;
+    this.author = source.author;
+    this.digest = source.digest;
+    this.timestampMs = source.timestampMs;
+    this.parents = parents;
+    this.block = block;
+  }
+}
+
+interface RoundOfVertices {
+  readonly all: Vertex[];
+  /** By author; twins together. */
+  readonly byAuthor: (Vertex[] | undefined)[];
+}
+
+const NONE: readonly Vertex[] = [];
+
+export class DagState {
+  private readonly rounds = new Map<Round, RoundOfVertices>();
+  private readonly latestByAuthor: (Vertex | undefined)[];
+  private highest = 0;
+  /** Rounds up to here are forgotten. Genesis stays until the first is. */
+  private evicted = -1;
+
+  constructor(committee: Committee) {
+    this.latestByAuthor = new Array<Vertex | undefined>(committee.size).fill(undefined);
+    const timestampMs = committee.genesisTimestampMs;
+    for (const ref of committee.genesis) this.add({ ...ref, timestampMs }, NONE).isCommitted = true;
+  }
+
+  get highestRound(): Round {
+    return this.highest;
+  }
+
+  /** A new block. @param parents those of its ancestors that are here, in its order */
+  add(source: VertexSource, parents: readonly Vertex[], block?: VerifiedBlock): Vertex {
+    const vertex = new Vertex(source, parents, block);
+    const { round, author } = vertex;
+    assert(round > this.evicted, `a block of round ${round}, which is forgotten`);
+    const here = this.roundOf(round);
+    const twins = here.byAuthor[author];
+    if (twins === undefined) here.byAuthor[author] = [vertex];
+    else twins.push(vertex);
+    here.all.push(vertex);
+    if (round > this.highest) this.highest = round;
+    if (round > (this.latestByAuthor[author]?.round ?? -1)) this.latestByAuthor[author] = vertex;
+    return vertex;
+  }
+
+  /** All blocks of a round, in the order of their arrival: never commit anything in it. */
+  at(round: Round): readonly Vertex[] {
+    return this.rounds.get(round)?.all ?? NONE;
+  }
+
+  /** The blocks of one author in a round: one, or twins. */
+  blocksOf(round: Round, author: AuthorityIndex): readonly Vertex[] {
+    return this.rounds.get(round)?.byAuthor[author] ?? NONE;
+  }
+
+  find(ref: BlockRef): Vertex | undefined {
+    for (const vertex of this.blocksOf(ref.round, ref.author)) {
+      if (equalBytes(vertex.digest, ref.digest)) return vertex;
+    }
+    return undefined;
+  }
+
+  /** The i-th ancestor of a block. */
+  findAncestor(ancestors: AncestorList, i: number): Vertex | undefined {
+    for (const vertex of this.blocksOf(ancestors.round(i), ancestors.author(i))) {
+      if (ancestors.hasDigest(i, vertex.digest)) return vertex;
+    }
+    return undefined;
+  }
+
+  /** The author's block of the highest round; of twins the one that came first. */
+  latest(author: AuthorityIndex): Vertex | undefined {
+    return this.latestByAuthor[author];
+  }
+
+  /** The author's highest block that is not above `round`, looking down to and without `above`. */
+  latestUpTo(author: AuthorityIndex, round: Round, above: Round): Vertex | undefined {
+    const latest = this.latestByAuthor[author];
+    if (latest === undefined || latest.round <= round) {
+      return latest !== undefined && latest.round > above ? latest : undefined;
+    }
+    for (let r = round; r > above; r--) {
+      const vertex = this.blocksOf(r, author)[0];
+      if (vertex !== undefined) return vertex;
+    }
+    return undefined;
+  }
+
+  /** Forget all rounds up to `round`. What stays no longer holds on to them. */
+  evict(round: Round): void {
+    for (let r = this.evicted + 1; r <= round; r++) {
+      for (const vertex of this.at(r)) {
+        vertex.parents = NONE; // or the chain of parents would keep every block since genesis
+        vertex.block = undefined;
+        vertex.supports.length = 0;
+        vertex.certifies.length = 0;
+      }
+      this.rounds.delete(r);
+    }
+    this.evicted = Math.max(this.evicted, round);
+    this.latestByAuthor.forEach((vertex, author) => {
+      if (vertex !== undefined && vertex.round <= round) this.latestByAuthor[author] = undefined;
+    });
+  }
+
+  private roundOf(round: Round): RoundOfVertices {
+    const known = this.rounds.get(round);
+    if (known !== undefined) return known;
+    const made: RoundOfVertices = { all: [], byAuthor: [] };
+    this.rounds.set(round, made);
+    return made;
+  }
+}
