@@ -49,6 +49,12 @@ export class SomaError extends Error {
     return EXIT_CODES[this.kind];
   }
 
+  /** As plain data, to be made anew in another thread or process. */
+  get failure(): Failure {
+    const { code, kind, message: what, next } = this;
+    return { code, kind, what, ...(next === undefined ? {} : { next }) };
+  }
+
   /** One line for a terminal: `error[CODE]: what; what to do next`. */
   line(): string {
     return `error[${this.code}]: ${this.message}${this.next === undefined ? "" : `; ${this.next}`}`;

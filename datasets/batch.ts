@@ -82,8 +82,10 @@ export class GroupSampler {
 }
 
 /** Examples by group, in order of first appearance. */
-export function byGroup(examples: readonly Example[]): Map<string, readonly Example[]> {
-  const groups = new Map<string, Example[]>();
+export function byGroup<E extends Pick<Example, "group">>(
+  examples: readonly E[],
+): Map<string, readonly E[]> {
+  const groups = new Map<string, E[]>();
   for (const example of examples) {
     const group = groups.get(example.group);
     if (group === undefined) groups.set(example.group, [example]);

@@ -6,7 +6,7 @@ import { seededRng } from "../tokenizers/random.ts";
 import type { Image } from "../tokenizers/tokenizer.ts";
 import { byGroup } from "./batch.ts";
 import type { Dataset, Example } from "./dataset.ts";
-import type { ImageStore } from "./images.ts";
+import type { ImageStore } from "./image-store.ts";
 
 /** Rows of a sheet, and columns at most. */
 export const SHEET_ROWS = 12;

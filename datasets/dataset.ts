@@ -15,7 +15,7 @@ export const SPLITS: readonly Split[] = ["train", "validation", "test"];
 export type ImageSource =
   | { readonly kind: "file"; readonly path: string; readonly sha256?: string }
   | { readonly kind: "bytes"; readonly bytes: Uint8Array; readonly sha256?: string }
-  /** Pixels that need no decoding: Uint8Array [height × width × 3]. May be made anew at each access. */
+  /** Pixels that need no decoding: Uint8Array [height × width × 3]. Made anew at each access if there is `grey`. */
   | {
       readonly kind: "pixels";
       readonly width: number;
@@ -23,7 +23,20 @@ export type ImageSource =
       readonly pixels: Uint8Array;
       /** Hash of what the pixels are made from, where that is smaller than the pixels. */
       readonly sha256?: string;
+      /** What the pixels are made from; kept instead of them, as it is much smaller. */
+      readonly grey?: GreyLevels;
     };
+
+/** Grey levels, each of which fills a square of `zoom` × `zoom` pixels, inside a black margin. */
+export interface GreyLevels {
+  /** Uint8Array [rows × columns], 0 black … 255 white. */
+  readonly levels: Uint8Array;
+  readonly columns: number;
+  readonly rows: number;
+  readonly zoom: number;
+  /** Of each side, in pixels. */
+  readonly margin: number;
+}
 
 export interface Example {
   /** Unique in the dataset. */

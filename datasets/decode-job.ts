@@ -42,11 +42,7 @@ export async function runDecodeJob(job: DecodeJob): Promise<DecodeResult> {
     const picture = await decodeImage(bytes, { maxPatches, trusted, trim });
     return { index, kind: "decoded", picture };
   } catch (error) {
-    if (error instanceof SomaError) {
-      const { code, kind, message: what, next } = error;
-      const failure: Failure = { code, kind, what, ...(next === undefined ? {} : { next }) };
-      return { index, kind: "refused", failure };
-    }
+    if (error instanceof SomaError) return { index, kind: "refused", failure: error.failure };
     return {
       index,
       kind: "crashed",

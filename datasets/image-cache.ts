@@ -15,6 +15,7 @@ import { crc32 } from "node:zlib";
 import { assert } from "../base/errors.ts";
 import { writeFileAtomic } from "../base/files.ts";
 import { contentHash } from "./digest.ts";
+import type { PixelMemory } from "./image-store.ts";
 
 const MAGIC = "SOMAIMG1";
 const HEAD_BYTES = 16;
@@ -42,10 +43,12 @@ interface CacheRecord extends Omit<DecodedPicture, "pixels"> {
 /**
  * The pictures of `wanted` (SHA-256 hex of the encoded bytes) that the folder holds, checked.
  * A segment that fails a check is deleted and gives nothing.
+ * @param memory  where their pixels are kept
  */
 export async function readCachedPictures(
   folder: string,
   wanted: ReadonlySet<string>,
+  memory: PixelMemory,
 ): Promise<Map<string, DecodedPicture>> {
   const found = new Map<string, DecodedPicture>();
   const names = await readdir(folder).catch(() => []);
@@ -58,7 +61,8 @@ export async function readCachedPictures(
     try {
       const pictures = await readSegment(file, wanted, found);
       if (pictures === undefined) await rm(path, { force: true }).catch(() => undefined);
-      for (const [hash, picture] of pictures ?? []) found.set(hash, picture);
+      for (const [hash, picture] of pictures ?? [])
+        found.set(hash, { ...picture, pixels: memory.add(picture.pixels) });
     } finally {
       await file.close();
     }

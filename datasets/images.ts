@@ -9,13 +9,13 @@ import { SILENT, type Progress } from "../base/progress.ts";
 import { say } from "../base/terminal.ts";
 import { resizeImage } from "../tokenizers/image/decode.ts";
 import { trimToSquare } from "../tokenizers/image/trim.ts";
-import type { Image } from "../tokenizers/tokenizer.ts";
 import { imageGrid, PATCH_SIDE } from "../tokenizers/units.ts";
 import type { Dataset, Example, ImageSource } from "./dataset.ts";
 import { decodeAll, defaultWorkerCount } from "./decode-pool.ts";
 import type { DecodeJob } from "./decode-job.ts";
 import { imageHash } from "./digest.ts";
 import { packageVersion } from "./packages.ts";
+import { ImageStore, PixelMemory, type KeptPicture, type SkippedPicture } from "./image-store.ts";
 import { readCachedPictures, writeCachedPictures, type DecodedPicture } from "./image-cache.ts";
 
 /** Raise this when `decodeImage` changes what it makes of the same bytes; a new sharp has a new folder by itself. */
@@ -41,57 +41,6 @@ export interface LoadImagesOptions {
   readonly warn?: (sentence: string) => void;
 }
 
-/** A picture that was left out, and why. */
-export interface SkippedPicture {
-  readonly id: string;
-  /** The file, or how else the picture came. */
-  readonly where: string;
-  readonly reason: string;
-}
-
-export interface StoredImage extends Image {
-  /** Size of the picture before it was scaled. */
-  readonly sourceWidth: number;
-  readonly sourceHeight: number;
-}
-
-/** Decoded pictures by example id. Owned by the caller; the pixels are shared and must not be changed. */
-export class ImageStore {
-  readonly skipped: readonly SkippedPicture[];
-  /** Bytes of pixels, each distinct picture counted once. */
-  readonly sizeBytes: number;
-  /** Distinct pictures that were decoded now rather than read from the cache. */
-  readonly decodedCount: number;
-  private readonly images: ReadonlyMap<string, StoredImage>;
-
-  constructor(
-    images: ReadonlyMap<string, StoredImage>,
-    made: {
-      readonly skipped: readonly SkippedPicture[];
-      readonly sizeBytes: number;
-      readonly decodedCount: number;
-    },
-  ) {
-    this.images = images;
-    this.skipped = made.skipped;
-    this.sizeBytes = made.sizeBytes;
-    this.decodedCount = made.decodedCount;
-  }
-
-  get count(): number {
-    return this.images.size;
-  }
-
-  has(id: string): boolean {
-    return this.images.has(id);
-  }
-
-  /** The picture of an example. @throws InvariantError if the example was not loaded: ask `has` where pictures may be skipped */
-  get(id: string): StoredImage {
-    return present(this.images.get(id), `no picture of ${id} was loaded`);
-  }
-}
-
 /**
  * The pictures of those examples that have one.
  * @throws SomaError IMAGES_CORRUPT (corrupt) naming the examples and files, unless `skipCorrupt`;
@@ -105,13 +54,14 @@ export async function loadImages(
   const { maxPatches, trim = false } = options;
   const sources = new Map<string, Exclude<ImageSource, { kind: "pixels" }>>(); // by content hash
   const hashOf = new Map<string, string>(); // example id → content hash
-  const images = new Map<string, StoredImage>();
+  const pictures = new Map<string, KeptPicture>();
+  const memory = new PixelMemory();
   let sizeBytes = 0;
   for (const { id, image } of examples) {
     if (image === undefined) continue;
     if (image.kind === "pixels") {
-      const scaled = await scalePixels(image, { maxPatches, trim });
-      images.set(id, scaled);
+      const scaled = await scalePixels(image, { maxPatches, trim }, memory);
+      pictures.set(id, scaled);
       sizeBytes += scaled.width * scaled.height * 3;
       continue;
     }
@@ -125,21 +75,21 @@ export async function loadImages(
     "images",
     `v${CACHE_VERSION}-sharp-${packageVersion("sharp")}-${maxPatches}${dataset.trusted ? "-trusted" : ""}${trim ? "-trim" : ""}`,
   );
-  const decoded = await readCachedPictures(folder, new Set(sources.keys()));
+  const decoded = await readCachedPictures(folder, new Set(sources.keys()), memory);
   const missing = [...sources].filter(([hash]) => !decoded.has(hash));
-  const failures = await decodeInto(decoded, missing, folder, dataset.trusted, options);
+  const failures = await decodeInto({ decoded, memory }, missing, folder, dataset.trusted, options);
 
   const skipped: SkippedPicture[] = [];
   for (const { id, image } of examples) {
     const hash = hashOf.get(id);
     if (hash === undefined || image === undefined) continue;
     const picture = decoded.get(hash);
-    if (picture !== undefined) images.set(id, picture);
+    if (picture !== undefined) pictures.set(id, picture);
     else skipped.push({ id, where: describeSource(image), reason: failures.get(hash)?.what ?? "" });
   }
   if (skipped.length > 0 && options.skipCorrupt !== true) throw corruptPictures(skipped);
   for (const picture of decoded.values()) sizeBytes += picture.pixels.length;
-  return new ImageStore(images, {
+  return new ImageStore(pictures, {
     skipped,
     sizeBytes,
     decodedCount: missing.length - failures.size,
@@ -148,7 +98,10 @@ export async function loadImages(
 
 /** Decode what is missing into `decoded` and into the cache. @returns the refusals, by content hash */
 async function decodeInto(
-  decoded: Map<string, DecodedPicture>,
+  {
+    decoded,
+    memory,
+  }: { readonly decoded: Map<string, DecodedPicture>; readonly memory: PixelMemory },
   missing: readonly (readonly [string, Exclude<ImageSource, { kind: "pixels" }>])[],
   folder: string,
   trusted: boolean,
@@ -189,10 +142,11 @@ async function decodeInto(
         return;
       }
       assert(result.kind === "decoded", "a crash is thrown by the pool");
-      decoded.set(hash, result.picture);
-      segment.set(hash, result.picture);
-      segmentBytes += result.picture.pixels.length;
-      heldBytes += result.picture.pixels.length;
+      const picture = { ...result.picture, pixels: memory.add(result.picture.pixels) };
+      decoded.set(hash, picture);
+      segment.set(hash, picture);
+      segmentBytes += picture.pixels.length;
+      heldBytes += picture.pixels.length;
       if (heldBytes > STORE_BYTES_MAX) throw tooLarge(done, jobs.length, maxPatches);
       if (segmentBytes >= SEGMENT_BYTES) await flush();
     });
@@ -206,42 +160,19 @@ async function decodeInto(
 async function scalePixels(
   source: Extract<ImageSource, { kind: "pixels" }>,
   { maxPatches, trim }: { readonly maxPatches: number; readonly trim: boolean },
-): Promise<StoredImage> {
+  memory: PixelMemory,
+): Promise<KeptPicture> {
   const { columns, rows } = imageGrid(source.width, source.height, maxPatches);
   const size = { width: columns * PATCH_SIDE, height: rows * PATCH_SIDE };
-  if (!trim && size.width === source.width && size.height === source.height)
-    return new PixelImage(source);
-  const scaled = await resizeImage(trim ? trimToSquare(source) : source, size);
-  return { ...scaled, sourceWidth: source.width, sourceHeight: source.height };
-}
-
-/** A pixel source as an image. Its pixels may be made on demand, so they are read only when asked for. */
-class PixelImage implements StoredImage {
-  private readonly source: Extract<ImageSource, { kind: "pixels" }>;
-
-  constructor(source: Extract<ImageSource, { kind: "pixels" }>) {
-    this.source = source;
+  const sourceSize = { sourceWidth: source.width, sourceHeight: source.height };
+  if (trim || size.width !== source.width || size.height !== source.height) {
+    const { pixels } = await resizeImage(trim ? trimToSquare(source) : source, size);
+    return { ...size, ...sourceSize, pixels: memory.add(pixels) };
   }
-
-  get width(): number {
-    return this.source.width;
-  }
-
-  get height(): number {
-    return this.source.height;
-  }
-
-  get sourceWidth(): number {
-    return this.source.width;
-  }
-
-  get sourceHeight(): number {
-    return this.source.height;
-  }
-
-  get pixels(): Uint8Array {
-    return this.source.pixels;
-  }
+  const { grey } = source;
+  return grey === undefined
+    ? { ...size, ...sourceSize, pixels: memory.add(source.pixels) }
+    : { ...size, ...sourceSize, grey: { ...grey, levels: memory.add(grey.levels) } };
 }
 
 function describeSource(source: ImageSource): string {

@@ -1,7 +1,7 @@
 /** What is in a dataset: counts, sizes, lengths, and what lies in more than one split. Pure, prints nothing. */
 import { SPLITS, type Dataset, type Example, type Split } from "./dataset.ts";
 import { imageHash } from "./digest.ts";
-import type { ImageStore, SkippedPicture } from "./images.ts";
+import type { ImageStore, SkippedPicture } from "./image-store.ts";
 
 /** Leaks listed in a report; all are counted. */
 const LEAKS_LISTED_MAX = 20;

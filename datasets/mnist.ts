@@ -8,8 +8,9 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { SomaError } from "../base/errors.ts";
-import type { Dataset, Example, ImageSource, Split } from "./dataset.ts";
+import type { Dataset, Example, GreyLevels, ImageSource, Split } from "./dataset.ts";
 import { contentHash, datasetDigest, labelsOf } from "./digest.ts";
+import { greyPixels } from "./image-store.ts";
 import { packageFolder } from "./packages.ts";
 
 const SIDE = 28;
@@ -72,27 +73,19 @@ class DigitPicture implements Extract<ImageSource, { kind: "pixels" }> {
   readonly kind = "pixels";
   readonly width = PICTURE_SIDE;
   readonly height = PICTURE_SIDE;
-  /** Uint8Array [28 × 28], a window on the file. */
-  private readonly grey: Uint8Array;
+  readonly grey: GreyLevels;
 
-  constructor(grey: Uint8Array) {
-    this.grey = grey;
+  /** @param levels Uint8Array [28 × 28], a window on the file */
+  constructor(levels: Uint8Array) {
+    this.grey = { levels, columns: SIDE, rows: SIDE, zoom: 2, margin: MARGIN };
   }
 
   get sha256(): string {
-    return contentHash(this.grey);
+    return contentHash(this.grey.levels);
   }
 
   get pixels(): Uint8Array {
-    const pixels = new Uint8Array(PICTURE_SIDE * PICTURE_SIDE * 3);
-    for (let y = 0; y < 2 * SIDE; y++) {
-      for (let x = 0; x < 2 * SIDE; x++) {
-        const value = this.grey[(y >> 1) * SIDE + (x >> 1)] ?? 0;
-        const at = ((y + MARGIN) * PICTURE_SIDE + x + MARGIN) * 3;
-        pixels.fill(value, at, at + 3);
-      }
-    }
-    return pixels;
+    return greyPixels(this.grey);
   }
 }
 

@@ -3,8 +3,12 @@
  * that contrastive training compares the first with. What moves in is white, the ground that alpha is laid over.
  */
 import { z } from "../base/schema.ts";
-import type { Image, PatchTokens } from "../tokenizers/tokenizer.ts";
+import type { Image } from "../tokenizers/tokenizer.ts";
 import type { Rng } from "../tokenizers/random.ts";
+import { PATCH_SIDE } from "../tokenizers/units.ts";
+
+/** Of a 16×16 RGB patch, as tokenizers/image/patches.ts cuts it. That file reaches the decoder, which is slow to load. */
+export const PATCH_BYTES = PATCH_SIDE * PATCH_SIDE * 3;
 
 const share = z.number().min(0).max(1);
 
@@ -30,17 +34,37 @@ export const augmentSettings = z.strictObject({
 
 export type AugmentSettings = z.output<typeof augmentSettings>;
 
-const SIDE = 16;
-const PATCH_BYTES = SIDE * SIDE * 3;
+/** A random change of a picture, drawn before any pixel is touched. */
+export interface View {
+  readonly matrix: Matrix;
+  /** Of red, green and blue. */
+  readonly gains: readonly [number, number, number];
+  /** Added to every channel, in levels of 0 … 255. */
+  readonly lift: number;
+}
 
-/** One random view of `image` [16·rows × 16·columns], as the patches of its grid. Reads 10 words of `rng`. */
-export function augment(image: Image, settings: AugmentSettings, rng: Rng): PatchTokens {
+/** Where the pixel (x, y) of a view comes from: source = matrix · (x, y, 1). */
+interface Matrix {
+  readonly xx: number;
+  readonly xy: number;
+  readonly x1: number;
+  readonly yx: number;
+  readonly yy: number;
+  readonly y1: number;
+}
+
+/** Draw a view of a picture of that size. Reads 10 words of `rng`. */
+export function drawView(
+  { width, height }: Pick<Image, "width" | "height">,
+  settings: AugmentSettings,
+  rng: Rng,
+): View {
   const draw = (bound: number): number => (rng.unit() * 2 - 1) * bound;
   const angle = draw(settings.rotation);
   const zoom = Math.exp(draw(settings.zoom));
   const stretch = Math.exp(draw(settings.stretch));
-  const shiftX = draw(settings.shift) * image.width;
-  const shiftY = draw(settings.shift) * image.height;
+  const shiftX = draw(settings.shift) * width;
+  const shiftY = draw(settings.shift) * height;
   const mirror = rng.unit() < settings.mirror ? -1 : 1;
   const gains = [
     1 + draw(settings.tint),
@@ -50,13 +74,12 @@ export function augment(image: Image, settings: AugmentSettings, rng: Rng): Patc
   const lift = draw(settings.brightness) * 255;
   const cos = Math.cos(angle);
   const sin = Math.sin(angle);
-  // Where the pixel (x, y) of the view comes from: source = matrix · (x, y, 1).
   const xx = cos * zoom * stretch * mirror;
   const xy = -sin * zoom;
   const yx = sin * zoom * stretch * mirror;
   const yy = cos * zoom;
-  const centreX = (image.width - 1) / 2;
-  const centreY = (image.height - 1) / 2;
+  const centreX = (width - 1) / 2;
+  const centreY = (height - 1) / 2;
   const matrix = {
     xx,
     xy,
@@ -65,26 +88,7 @@ export function augment(image: Image, settings: AugmentSettings, rng: Rng): Patc
     yy,
     y1: centreY + shiftY - yx * centreX - yy * centreY,
   };
-  return {
-    kind: "patches",
-    modality: "image",
-    patches: warp(
-      image,
-      matrix,
-      gains.map((gain) => tintTable(gain, lift)),
-    ),
-    patchBytes: PATCH_BYTES,
-    grid: { columns: image.width / SIDE, rows: image.height / SIDE, times: 1 },
-  };
-}
-
-interface Matrix {
-  readonly xx: number;
-  readonly xy: number;
-  readonly x1: number;
-  readonly yx: number;
-  readonly yy: number;
-  readonly y1: number;
+  return { matrix, gains, lift };
 }
 
 /** What each value of a channel becomes. Uint8Array [256] */
@@ -98,62 +102,75 @@ function tintTable(gain: number, lift: number): Uint8Array {
 const PLACE_ONE = 1 << 16;
 const HALF = PLACE_ONE / 2;
 
-/** Bilinear resampling straight into patch order. The hot loop of the input side: 50 µs for 64×64 pixels. */
-function warp(image: Image, matrix: Matrix, tints: readonly Uint8Array[]): Uint8Array {
+/**
+ * Draw the view of `image` [16·rows × 16·columns] straight into patch order, by bilinear resampling. The hot loop of
+ * the input side.
+ * @param positions  of the patches to draw  @param patches [units × 768], all but those left as they are
+ */
+export function renderView(
+  image: Image,
+  view: View,
+  positions: Iterable<number>,
+  patches: Uint8Array,
+): void {
   const { width, height, pixels } = image;
-  const [tintR, tintG, tintB] = tints as [Uint8Array, Uint8Array, Uint8Array];
-  const columns = width / SIDE;
-  const patches = new Uint8Array(width * height * 3);
+  const { matrix, gains, lift } = view;
+  const tintR = tintTable(gains[0], lift);
+  const tintG = tintTable(gains[1], lift);
+  const tintB = tintTable(gains[2], lift);
+  const columns = width / PATCH_SIDE;
   const stepX = Math.round(matrix.xx * PLACE_ONE);
   const stepY = Math.round(matrix.yx * PLACE_ONE);
-  for (let y = 0; y < height; y++) {
-    let placeX = Math.round((matrix.xy * y + matrix.x1) * PLACE_ONE);
-    let placeY = Math.round((matrix.yy * y + matrix.y1) * PLACE_ONE);
-    const line = (y >> 4) * columns * PATCH_BYTES + (y & 15) * SIDE * 3;
-    for (let x = 0; x < width; x++) {
-      const left = placeX >> 16;
-      const top = placeY >> 16;
-      const fx = (placeX >> 8) & 255;
-      const fy = (placeY >> 8) & 255;
-      // Weights of the four pixels around, of 65536 in all.
-      const w11 = fx * fy;
-      const w10 = (fx << 8) - w11;
-      const w01 = (fy << 8) - w11;
-      const w00 = PLACE_ONE - w11 - w10 - w01;
-      let r = PLACE_ONE * 255 + HALF;
-      let g = r;
-      let b = r;
-      if (left >= 0 && top >= 0 && left < width - 1 && top < height - 1) {
-        const at = (top * width + left) * 3;
-        const under = at + width * 3;
-        /* prettier-ignore */
-        {
-          r = w00 * (pixels[at] ?? 0) + w10 * (pixels[at + 3] ?? 0) + w01 * (pixels[under] ?? 0) + w11 * (pixels[under + 3] ?? 0) + HALF;
-          g = w00 * (pixels[at + 1] ?? 0) + w10 * (pixels[at + 4] ?? 0) + w01 * (pixels[under + 1] ?? 0) + w11 * (pixels[under + 4] ?? 0) + HALF;
-          b = w00 * (pixels[at + 2] ?? 0) + w10 * (pixels[at + 5] ?? 0) + w01 * (pixels[under + 2] ?? 0) + w11 * (pixels[under + 5] ?? 0) + HALF;
+  for (const position of positions) {
+    const x0 = (position % columns) * PATCH_SIDE;
+    const y0 = Math.floor(position / columns) * PATCH_SIDE;
+    let to = position * PATCH_BYTES;
+    for (let y = y0; y < y0 + PATCH_SIDE; y++) {
+      let placeX = Math.round((matrix.xy * y + matrix.x1) * PLACE_ONE) + x0 * stepX;
+      let placeY = Math.round((matrix.yy * y + matrix.y1) * PLACE_ONE) + x0 * stepY;
+      for (let i = 0; i < PATCH_SIDE; i++) {
+        const left = placeX >> 16;
+        const top = placeY >> 16;
+        const fx = (placeX >> 8) & 255;
+        const fy = (placeY >> 8) & 255;
+        // Weights of the four pixels around, of 65536 in all.
+        const w11 = fx * fy;
+        const w10 = (fx << 8) - w11;
+        const w01 = (fy << 8) - w11;
+        const w00 = PLACE_ONE - w11 - w10 - w01;
+        let r = PLACE_ONE * 255 + HALF;
+        let g = r;
+        let b = r;
+        if (left >= 0 && top >= 0 && left < width - 1 && top < height - 1) {
+          const at = (top * width + left) * 3;
+          const under = at + width * 3;
+          /* prettier-ignore */
+          {
+            r = w00 * (pixels[at] ?? 0) + w10 * (pixels[at + 3] ?? 0) + w01 * (pixels[under] ?? 0) + w11 * (pixels[under + 3] ?? 0) + HALF;
+            g = w00 * (pixels[at + 1] ?? 0) + w10 * (pixels[at + 4] ?? 0) + w01 * (pixels[under + 1] ?? 0) + w11 * (pixels[under + 4] ?? 0) + HALF;
+            b = w00 * (pixels[at + 2] ?? 0) + w10 * (pixels[at + 5] ?? 0) + w01 * (pixels[under + 2] ?? 0) + w11 * (pixels[under + 5] ?? 0) + HALF;
+          }
+        } else if (left >= -1 && top >= -1 && left < width && top < height) {
+          // At the border: white, less what is darker inside.
+          for (let corner = 0; corner < 4; corner++) {
+            const px = left + (corner & 1);
+            const py = top + (corner >> 1);
+            if (px < 0 || px >= width || py < 0 || py >= height) continue;
+            const weight = [w00, w10, w01, w11][corner] ?? 0;
+            const at = (py * width + px) * 3;
+            r -= weight * (255 - (pixels[at] ?? 0));
+            g -= weight * (255 - (pixels[at + 1] ?? 0));
+            b -= weight * (255 - (pixels[at + 2] ?? 0));
+          }
         }
-      } else if (left >= -1 && top >= -1 && left < width && top < height) {
-        // At the border: white, less what is darker inside.
-        for (let corner = 0; corner < 4; corner++) {
-          const px = left + (corner & 1);
-          const py = top + (corner >> 1);
-          if (px < 0 || px >= width || py < 0 || py >= height) continue;
-          const weight = [w00, w10, w01, w11][corner] ?? 0;
-          const at = (py * width + px) * 3;
-          r -= weight * (255 - (pixels[at] ?? 0));
-          g -= weight * (255 - (pixels[at + 1] ?? 0));
-          b -= weight * (255 - (pixels[at + 2] ?? 0));
-        }
+        patches[to++] = tintR[r >> 16] ?? 0;
+        patches[to++] = tintG[g >> 16] ?? 0;
+        patches[to++] = tintB[b >> 16] ?? 0;
+        placeX += stepX;
+        placeY += stepY;
       }
-      const to = line + (x >> 4) * PATCH_BYTES + (x & 15) * 3;
-      patches[to] = tintR[r >> 16] ?? 0;
-      patches[to + 1] = tintG[g >> 16] ?? 0;
-      patches[to + 2] = tintB[b >> 16] ?? 0;
-      placeX += stepX;
-      placeY += stepY;
     }
   }
-  return patches;
 }
 
 /** Positions that stay visible when each unit is hidden with probability `hide`; never none. Reads a word a unit. */

@@ -15,6 +15,9 @@ const count = z.int().positive();
 /** Every how many steps; 0 = never. */
 const every = z.int().nonnegative();
 
+/** More threads than any sampler here can use. */
+const INPUT_WORKERS_MAX = 16;
+
 const validation = z.strictObject({
   /** Seconds of the loop between validations; 0 = by steps only. */
   everySeconds: z.number().nonnegative(),
@@ -70,6 +73,11 @@ const trainConfig = z.strictObject({
   collapse,
   logEverySteps: count,
   checkpointEverySeconds: z.number().nonnegative(),
+  /**
+   * Threads that draw batches ahead of the training; 0 = the training thread itself. "auto" is one, or none for a run of
+   * a few steps. The result does not depend on it.
+   */
+  inputWorkers: z.union([z.literal("auto"), z.int().min(0).max(INPUT_WORKERS_MAX)]),
 });
 
 /** What one layer may say: any part of it. */
@@ -106,6 +114,7 @@ export const DEFAULTS = {
   collapse: { everySteps: 50, examples: 64, effectiveRankMin: 3, spreadMin: 0.05 },
   logEverySteps: 10,
   checkpointEverySeconds: 60,
+  inputWorkers: "auto",
 } as const satisfies ConfigLayer;
 
 /** A layer and what to call it in an error. */
@@ -195,6 +204,7 @@ export function environmentLayer(env: Readonly<Record<string, string | undefined
 const ENVIRONMENT_KEYS = [
   "dataset", "seed", "seconds", "steps", "batchSize", "accumulate", "learningRate", "warmupFraction",
   "learningRateFloor", "weightDecay", "clipNorm", "ema", "logEverySteps", "checkpointEverySeconds",
+  "inputWorkers",
 ] as const satisfies readonly (keyof TrainConfig)[];
 
 function environmentName(key: string): string {

@@ -3,6 +3,7 @@ import { SomaError } from "../base/errors.ts";
 import { nearestName } from "../base/nearest.ts";
 import { SILENT, type Progress } from "../base/progress.ts";
 import type { Dataset, Example } from "../datasets/dataset.ts";
+import type { ImageStore } from "../datasets/image-store.ts";
 import { loadImages } from "../datasets/images.ts";
 import { loadDataset } from "../datasets/registry.ts";
 import { requireSplit } from "../datasets/split.ts";
@@ -12,18 +13,26 @@ import { TransformerEncoder } from "../models/transformer.ts";
 import { seededRng } from "../tokenizers/random.ts";
 import { loadTextTokenizer } from "../tokenizers/text/sentencepiece.ts";
 import type { MaskedTokens } from "../tokenizers/tokenizer.ts";
-import { combineObjectives, type WeightedObjective } from "./combine.ts";
+import type { WeightedLoss } from "./combine.ts";
 import type { TrainConfig } from "./config.ts";
 import { makeValidationSet, type ValidationSet } from "./evaluate.ts";
 import { inputsOf, type Sources } from "./inputs.ts";
-import type { Objective, ObjectiveFactory } from "./objective.ts";
+import type { InputJob } from "./input/job.ts";
+import type { Objective } from "./objective.ts";
+import { SAMPLERS } from "./objectives/samplers.ts";
+import type { SampleExample, Sampler, SamplerFactory } from "./sampler.ts";
 
 export interface Experiment {
   readonly config: TrainConfig;
   readonly backend: BackendInfo;
   readonly dataset: Dataset;
   readonly encoder: TransformerEncoder;
-  readonly objective: Objective;
+  /** What draws the batches of a step: for each objective its own. */
+  readonly samplers: readonly Sampler[];
+  /** For other threads to draw the same; undefined if an objective is not one of ours. */
+  readonly inputJob: InputJob | undefined;
+  /** Of each objective, in the order of `samplers`. */
+  readonly losses: readonly WeightedLoss[];
   /** Of the encoder, then of the objectives ("objective.…"): all that is optimised, by name. */
   readonly parameters: ReadonlyMap<string, Variable>;
   /** Undefined if the dataset has nothing to validate on. */
@@ -35,7 +44,7 @@ export interface Experiment {
 }
 
 export interface ExperimentOptions {
-  readonly objectives: Readonly<Record<string, ObjectiveFactory>>;
+  readonly objectives: Readonly<Record<string, Objective>>;
   /** Shows the decoding of pictures; called when it begins. */
   readonly progress?: () => Progress;
   readonly warn?: (sentence: string) => void;
@@ -51,7 +60,7 @@ export async function openExperiment(
   config: TrainConfig,
   options: ExperimentOptions,
 ): Promise<Experiment> {
-  const factories = chosenObjectives(config, options.objectives);
+  const chosen = chosenObjectives(config, options.objectives);
   const backend = await startBackend();
   const warn = options.warn === undefined ? {} : { warn: options.warn };
   const loaded = options.dataset ?? (await loadDataset(config.dataset, warn));
@@ -77,25 +86,30 @@ export async function openExperiment(
 
   const encoder = new TransformerEncoder(config.encoder, seededRng(config.seed, "weights"));
   const scope = Scope.root(seededRng(config.seed, "objective-weights"));
-  const members = factories.map(({ name, weight, settings, factory }): WeightedObjective => {
-    const objective = factory({
+  const { seed, batchSize } = config;
+  const members = chosen.map(({ name, weight, settings, objective }) => {
+    const drawing = {
       dataset,
       images,
       tokenizer,
-      encoder,
-      scope: scope.child("objective").child(name),
-      seed: config.seed,
-      batchSize: config.batchSize,
+      encoder: config.encoder,
+      seed,
+      batchSize,
       settings,
-    });
-    return { objective, weight };
+    };
+    const sampler = objective.sampler(drawing);
+    const own = scope.child("objective").child(name);
+    const lossOf = objective.loss({ encoder: config.encoder, scope: own, settings });
+    return { sampler, loss: { name, weight, lossOf } };
   });
   return {
     config,
     backend,
     dataset,
     encoder,
-    objective: combineObjectives(members),
+    samplers: members.map(({ sampler }) => sampler),
+    inputJob: inputJob(config, dataset, images, chosen),
+    losses: members.map(({ loss }) => loss),
     parameters: new Map([...encoder.parameters(), ...scope.parameters()]),
     validation: makeValidationSet(dataset, sources, config.encoder, config.validation.groups),
     watched: watchedInputs(train, sources, config),
@@ -127,17 +141,17 @@ interface ChosenObjective {
   readonly name: string;
   readonly weight: number;
   readonly settings: Readonly<Record<string, unknown>>;
-  readonly factory: ObjectiveFactory;
+  readonly objective: Objective;
 }
 
 function chosenObjectives(
   config: TrainConfig,
-  known: Readonly<Record<string, ObjectiveFactory>>,
+  known: Readonly<Record<string, Objective>>,
 ): readonly ChosenObjective[] {
   const chosen: ChosenObjective[] = [];
   for (const [name, { weight, ...settings }] of Object.entries(config.objectives)) {
-    const factory = Object.hasOwn(known, name) ? known[name] : undefined;
-    if (factory === undefined) {
+    const objective = Object.hasOwn(known, name) ? known[name] : undefined;
+    if (objective === undefined) {
       const names = Object.keys(known);
       const nearest = nearestName(name, names);
       throw new SomaError({
@@ -147,7 +161,7 @@ function chosenObjectives(
         next: nearest === undefined ? `there are ${names.join(", ")}` : `did you mean ${nearest}?`,
       });
     }
-    if (weight > 0) chosen.push({ name, weight, settings, factory });
+    if (weight > 0) chosen.push({ name, weight, settings, objective });
   }
   if (chosen.length > 0) return chosen;
   throw new SomaError({
@@ -156,6 +170,34 @@ function chosenObjectives(
     what: "the config has no objective with a weight above 0",
     next: "e.g. --set objectives.contrastive.weight=1",
   });
+}
+
+/** What another thread needs to draw as this one: only what the encoder reads of the train split. */
+function inputJob(
+  config: TrainConfig,
+  dataset: Dataset,
+  images: ImageStore | undefined,
+  chosen: readonly ChosenObjective[],
+): InputJob | undefined {
+  const registered: Readonly<Record<string, SamplerFactory>> = SAMPLERS;
+  if (chosen.some(({ name, objective }) => registered[name] !== objective.sampler))
+    return undefined;
+  const { encoder, seed, batchSize } = config;
+  const examples = dataset.examples.flatMap(({ image, text, ...rest }): SampleExample[] => {
+    const seen = {
+      ...(encoder.image === undefined || image === undefined ? {} : { image: true }),
+      ...(encoder.text === undefined || text === undefined ? {} : { text }),
+    };
+    return rest.split === "train" && Object.keys(seen).length > 0 ? [{ ...rest, ...seen }] : [];
+  });
+  return {
+    members: chosen.map(({ name, settings }) => ({ name, settings })),
+    dataset: { name: dataset.name, examples },
+    pictures: images?.share(examples.map(({ id }) => id)),
+    encoder,
+    seed,
+    batchSize,
+  };
 }
 
 /** The same examples whatever the objective: of one modality, the first that the encoder reads. */

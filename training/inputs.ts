@@ -1,6 +1,6 @@
 /** Examples as the encoder reads them, in the modalities that it has a tower for. */
 import type { Example } from "../datasets/dataset.ts";
-import type { ImageStore } from "../datasets/images.ts";
+import type { ImageStore } from "../datasets/image-store.ts";
 import { readValues } from "../models/backend.ts";
 import { packTokens } from "../models/batch.ts";
 import type { EncoderConfig } from "../models/config.ts";

@@ -1,13 +1,13 @@
 /**
- * An objective makes the batches that it needs and the loss over them. The trainer knows nothing of either.
- * Registered in objectives/registry.ts, one line each.
+ * An objective is two halves: a sampler that draws the batches of a step, without tensors and in any thread, and the
+ * loss over their embeddings. The trainer knows nothing of either. Registered in objectives/registry.ts, one line each.
  */
-import type { Dataset } from "../datasets/dataset.ts";
-import type { ImageStore } from "../datasets/images.ts";
-import type { Scalar } from "../models/backend.ts";
+import type { Scalar, Tensor2D } from "../models/backend.ts";
+import type { TokenBatch } from "../models/batch.ts";
+import type { EncoderConfig } from "../models/config.ts";
 import type { Scope } from "../models/module.ts";
 import type { TransformerEncoder } from "../models/transformer.ts";
-import type { TextTokenizer } from "../tokenizers/text/sentencepiece.ts";
+import type { SamplerFactory } from "./sampler.ts";
 
 export interface Loss {
   /** What is minimised. */
@@ -16,7 +16,26 @@ export interface Loss {
   readonly parts: Readonly<Record<string, Scalar>>;
 }
 
-/** A batch on the host, ready for one forward and backward pass. */
+export interface LossContext {
+  readonly encoder: EncoderConfig;
+  /** Where the objective makes its own trainable parameters (temperature, predictor); saved with the optimiser, not with the encoder. */
+  readonly scope: Scope;
+  /** As for the sampler. */
+  readonly settings: Readonly<Record<string, unknown>>;
+}
+
+/**
+ * @param embeddings  of each batch that the sampler drew, in its order: [rows, D], not normalised
+ * Called inside a tidy that records gradients.
+ */
+export type EmbeddingLoss = (embeddings: readonly Tensor2D[]) => Loss;
+
+export interface Objective {
+  readonly sampler: SamplerFactory;
+  readonly loss: (context: LossContext) => EmbeddingLoss;
+}
+
+/** A step's batches on the host, ready for one forward and backward pass. */
 export interface PreparedStep {
   /** Sequences embedded in this step, for the rate. */
   readonly exampleCount: number;
@@ -24,28 +43,8 @@ export interface PreparedStep {
   loss(encoder: TransformerEncoder): Loss;
 }
 
-export interface Objective {
-  readonly name: string;
-  /**
-   * The batch of step `step` (0, 1, 2, …): a pure function of (seed, step), so that resuming needs no sampler
-   * state. Draw with seededRng(seed, `${name}/${step}`), order groups by pass with seededRng(seed, `pass/${pass}`).
-   */
-  prepare(step: number): PreparedStep;
+/** A step whose two halves can be done apart, with whatever has to happen between embedding and loss. */
+export interface EmbeddingStep extends PreparedStep {
+  readonly batches: readonly TokenBatch[];
+  readonly lossOf: EmbeddingLoss;
 }
-
-export interface ObjectiveContext {
-  readonly dataset: Dataset;
-  /** Decoded pictures of the train and validation split; undefined if the recipe uses none. */
-  readonly images: ImageStore | undefined;
-  readonly tokenizer: TextTokenizer | undefined;
-  readonly encoder: TransformerEncoder;
-  /** Where the objective makes its own trainable parameters (temperature, predictor); saved with the optimiser, not with the encoder. */
-  readonly scope: Scope;
-  readonly seed: number;
-  /** Groups in a batch. */
-  readonly batchSize: number;
-  /** The objective's own settings from TrainConfig.objectives[name], validated by the objective. */
-  readonly settings: Readonly<Record<string, unknown>>;
-}
-
-export type ObjectiveFactory = (context: ObjectiveContext) => Objective;

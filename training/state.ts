@@ -139,6 +139,7 @@ const FREE_KEYS: ReadonlySet<string> = new Set([
   "collapse",
   "logEverySteps",
   "checkpointEverySeconds",
+  "inputWorkers",
 ] satisfies (keyof TrainConfig)[]);
 
 /** Digest of what decides the weights of a step: a resumed run must not mix two experiments. */

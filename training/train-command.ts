@@ -21,7 +21,7 @@ import {
 import { describeEnvironment } from "./environment.ts";
 import { openExperiment, type Experiment } from "./experiment.ts";
 import { arithmeticOf } from "./keeper.ts";
-import type { ObjectiveFactory } from "./objective.ts";
+import type { Objective } from "./objective.ts";
 import { findRecipe, RECIPES } from "./recipes.ts";
 import { findRun, refuseExistingRun, RunFolder, runName } from "./run-folder.ts";
 import { configDigest, readState, type TrainState } from "./state.ts";
@@ -54,7 +54,7 @@ export const RUNS_FOLDER = "runs";
 export async function trainCommand(
   recipe: string | undefined,
   flags: TrainFlags,
-  objectives: Readonly<Record<string, ObjectiveFactory>>,
+  objectives: Readonly<Record<string, Objective>>,
 ): Promise<void> {
   const overfitBatches =
     flags.overfitBatches === undefined

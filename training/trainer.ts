@@ -8,9 +8,12 @@ import type { FolderWriteOptions } from "../base/folders.ts";
 import { SILENT, type Progress } from "../base/progress.ts";
 import { tf, type Variable } from "../models/backend.ts";
 import { Budget } from "./budget.ts";
+import { prepareStep } from "./combine.ts";
 import type { ValidationScores } from "./evaluate.ts";
 import type { Experiment } from "./experiment.ts";
 import { assertFinite, computeGradients, type StepGradients } from "./gradients.ts";
+import type { Input } from "./input/input.ts";
+import { inputWorkerCount, openInput } from "./input/open.ts";
 import { Keeper } from "./keeper.ts";
 import { AdamW, clipScale, WeightAverage } from "./optimizer.ts";
 import type { RunFolder } from "./run-folder.ts";
@@ -54,7 +57,30 @@ export async function train(
   run: RunFolder,
   options: TrainOptions = {},
 ): Promise<TrainResult> {
-  const { config, encoder, objective, parameters } = experiment;
+  const { config, samplers, inputJob: job } = experiment;
+  const input = openInput(
+    { samplers, job },
+    {
+      first: (options.resume?.counters.step ?? 0) * config.accumulate,
+      overfitBatches: options.overfitBatches,
+      workers: inputWorkerCount(config),
+      takes: config.accumulate,
+    },
+  );
+  try {
+    return await trainOn(input, experiment, run, options);
+  } finally {
+    await input.close();
+  }
+}
+
+async function trainOn(
+  input: Input,
+  experiment: Experiment,
+  run: RunFolder,
+  options: TrainOptions,
+): Promise<TrainResult> {
+  const { config, encoder, losses, parameters } = experiment;
   const { resume, signal, progress = SILENT, warn = () => undefined, write = {} } = options;
   const counters = resume?.counters;
   const optimizer = new AdamW(parameters, config);
@@ -76,10 +102,8 @@ export async function train(
   budget.start();
   while (!budget.isSpent(step)) {
     const tensorCount = tf.memory().numTensors;
-    const batches = Array.from({ length: config.accumulate }, (_, i) => {
-      const batch = step * config.accumulate + i;
-      return objective.prepare(batch % (options.overfitBatches ?? Number.MAX_SAFE_INTEGER));
-    });
+    const drawn = await input.take(config.accumulate);
+    const batches = drawn.map((batch) => prepareStep(batch, losses));
     const gradients = computeGradients(batches, encoder, parameters);
     assertFinite(gradients, step);
     if (step === firstStep) warnOfIdle(gradients, parameters, warn);

@@ -1,6 +1,6 @@
 /** A selection as an encoder sees it: embeddings of its rows, of the class names, and of masked views. */
 import { assert, SomaError } from "../../base/errors.ts";
-import type { ImageStore } from "../../datasets/images.ts";
+import type { ImageStore } from "../../datasets/image-store.ts";
 import { labelText } from "../../datasets/label-text.ts";
 import type { EncoderSession } from "../../models/session.ts";
 import { patchify } from "../../tokenizers/image/patches.ts";

@@ -2,7 +2,8 @@
 import { assert } from "../../base/errors.ts";
 import type { Progress } from "../../base/progress.ts";
 import type { Dataset, Split } from "../../datasets/dataset.ts";
-import { loadImages, type ImageStore } from "../../datasets/images.ts";
+import type { ImageStore } from "../../datasets/image-store.ts";
+import { loadImages } from "../../datasets/images.ts";
 import type { EncoderConfig, ImageTowerConfig } from "../../models/config.ts";
 import type { EncoderSession } from "../../models/session.ts";
 import { MASKS_DEFAULT } from "../../tokenizers/mask.ts";

@@ -9,7 +9,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { SomaError } from "../../base/errors.ts";
 import { cacheDirectory, writeFileAtomic } from "../../base/files.ts";
-import type { ImageStore } from "../../datasets/images.ts";
+import type { ImageStore } from "../../datasets/image-store.ts";
 import type { EncoderConfig } from "../../models/config.ts";
 import { EncoderSession } from "../../models/session.ts";
 import { TransformerEncoder } from "../../models/transformer.ts";

@@ -1,7 +1,8 @@
 /** What every objective in the registry promises the trainer. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Dataset } from "../../datasets/dataset.ts";
-import { loadImages, type ImageStore } from "../../datasets/images.ts";
+import type { ImageStore } from "../../datasets/image-store.ts";
+import { loadImages } from "../../datasets/images.ts";
 import { makeSynthetic } from "../../datasets/synthetic.ts";
 import { startBackend, tf } from "../../models/backend.ts";
 import { Scope } from "../../models/module.ts";
@@ -9,7 +10,10 @@ import { TransformerEncoder } from "../../models/transformer.ts";
 import { seededRng } from "../../tokenizers/random.ts";
 import { loadTextTokenizer, type TextTokenizer } from "../../tokenizers/text/sentencepiece.ts";
 import { assertFinite, computeGradients } from "../../training/gradients.ts";
-import type { Objective } from "../../training/objective.ts";
+import { prepareStep } from "../../training/combine.ts";
+import { drawStep } from "../../training/input/job.ts";
+import { BatchMemory } from "../../training/input/memory.ts";
+import type { EmbeddingStep } from "../../training/objective.ts";
 import { OBJECTIVES } from "../../training/objectives/registry.ts";
 import { AdamW } from "../../training/optimizer.ts";
 import { TINY_CONFIG } from "../support/tiny-encoder.ts";
@@ -24,7 +28,7 @@ beforeAll(async () => {
   tokenizer = await loadTextTokenizer();
 });
 
-describe.each(Object.entries(OBJECTIVES))("the objective %s", (_name, factory) => {
+describe.each(Object.entries(OBJECTIVES))("the objective %s", (name, objective) => {
   const made: { dispose(): void }[] = [];
   afterAll(() => {
     for (const item of made) item.dispose();
@@ -33,22 +37,24 @@ describe.each(Object.entries(OBJECTIVES))("the objective %s", (_name, factory) =
   /** A fresh encoder and objective, equal for equal seeds. */
   function make(seed: number): {
     encoder: TransformerEncoder;
-    objective: Objective;
+    prepare: (step: number) => EmbeddingStep;
     parameters: ReturnType<Scope["parameters"]>;
   } {
     const encoder = new TransformerEncoder(TINY_CONFIG, seededRng(seed, "weights"));
     const scope = Scope.root(seededRng(seed, "objective"));
-    const context = {
+    const encoderConfig = encoder.config;
+    const sampler = objective.sampler({
       dataset,
       images,
       tokenizer,
-      encoder,
-      scope,
+      encoder: encoderConfig,
       seed,
       batchSize: 12,
       settings: {},
-    };
-    const objective = factory(context);
+    });
+    const lossOf = objective.loss({ encoder: encoderConfig, scope, settings: {} });
+    const prepare = (step: number): EmbeddingStep =>
+      prepareStep(drawStep([sampler], step, new BatchMemory()), [{ name, lossOf, weight: 1 }]);
     made.push({
       dispose() {
         encoder.dispose();
@@ -56,14 +62,14 @@ describe.each(Object.entries(OBJECTIVES))("the objective %s", (_name, factory) =
       },
     });
     const parameters = new Map([...encoder.parameters(), ...scope.parameters()]);
-    return { encoder, objective, parameters };
+    return { encoder, prepare, parameters };
   }
 
   test("prepares a step as a function of seed and step alone, whatever was prepared before", () => {
     const lossOf = (seed: number, before: readonly number[], step: number): number => {
-      const { encoder, objective, parameters } = make(seed);
-      for (const other of before) objective.prepare(other);
-      return computeGradients([objective.prepare(step)], encoder, parameters).loss;
+      const { encoder, prepare, parameters } = make(seed);
+      for (const other of before) prepare(other);
+      return computeGradients([prepare(step)], encoder, parameters).loss;
     };
     const loss = lossOf(1, [], 9);
     expect(lossOf(1, [0, 1, 30, 9], 9)).toBe(loss);
@@ -72,10 +78,10 @@ describe.each(Object.entries(OBJECTIVES))("the objective %s", (_name, factory) =
   });
 
   test("gives a finite loss with gradients, counts its sequences and leaves no tensors", () => {
-    const { encoder, objective, parameters } = make(3);
-    computeGradients([objective.prepare(0)], encoder, parameters); // builds what stays
+    const { encoder, prepare, parameters } = make(3);
+    computeGradients([prepare(0)], encoder, parameters); // builds what stays
     const before = tf.memory().numTensors;
-    const prepared = objective.prepare(1);
+    const prepared = prepare(1);
     const gradients = computeGradients([prepared], encoder, parameters);
     expect(tf.memory().numTensors).toBe(before);
     assertFinite(gradients, 1);
@@ -85,12 +91,12 @@ describe.each(Object.entries(OBJECTIVES))("the objective %s", (_name, factory) =
   });
 
   test("is lowered by training on one batch, unless it was zero", () => {
-    const { encoder, objective, parameters } = make(4);
+    const { encoder, prepare, parameters } = make(4);
     const adam = { betas: [0.9, 0.98], epsilon: 1e-8, weightDecay: 0 } as const;
     const optimizer = new AdamW(parameters, adam);
     const losses: number[] = [];
     for (let i = 0; i < 20; i++) {
-      const { loss, arrays } = computeGradients([objective.prepare(0)], encoder, parameters);
+      const { loss, arrays } = computeGradients([prepare(0)], encoder, parameters);
       losses.push(loss);
       optimizer.update(arrays, { learningRate: 3e-3, gradientScale: 1 });
     }

@@ -8,11 +8,10 @@ import { readCheckpoint } from "../../models/checkpoint-folder.ts";
 import { EncoderSession } from "../../models/session.ts";
 import { patchify } from "../../tokenizers/image/patches.ts";
 import { embedCommand, exportCommand, type EmbedFlags } from "../../training/embed-command.ts";
-import type { ObjectiveFactory } from "../../training/objective.ts";
-import { contrastive } from "../../training/objectives/contrastive/objective.ts";
+import { OBJECTIVES as REGISTERED } from "../../training/objectives/registry.ts";
 import { listRunsCommand, showRunCommand } from "../../training/runs-command.ts";
 import { trainCommand, type TrainFlags } from "../../training/train-command.ts";
-import { toyContrastive } from "../support/toy-objective.ts";
+import { beforeDrawing, toyContrastive } from "../support/toy-objective.ts";
 
 const OBJECTIVES = { contrastive: toyContrastive };
 const TEXT_TOWER =
@@ -165,7 +164,7 @@ test("rows that are each alone in their group are refused, naming the way to lea
   await writeFile(dataset, rows.map((row) => JSON.stringify(row)).join("\n"));
   const set = [TEXT_TOWER, "objectives.contrastive.modality=text"];
   await expect(
-    trainCommand("tiny", { dataset, set, out: join(folder, "refused") }, { contrastive }),
+    trainCommand("tiny", { dataset, set, out: join(folder, "refused") }, REGISTERED),
   ).rejects.toMatchObject({
     code: "TOO_FEW_GROUPS",
     exitCode: 2,
@@ -193,16 +192,9 @@ test.each([
   ["SIGTERM", "TERMINATED", 143],
 ] as const)("%s saves the run and ends it; --resume goes on", async (signal, code, exitCode) => {
   const out = join(folder, signal);
-  const signalling: ObjectiveFactory = (context) => {
-    const objective = toyContrastive(context);
-    return {
-      ...objective,
-      prepare(step) {
-        if (step === 2) process.emit(signal);
-        return objective.prepare(step);
-      },
-    };
-  };
+  const signalling = beforeDrawing((step) => {
+    if (step === 2) process.emit(signal);
+  });
   const listeners = process.listenerCount(signal);
   await expect(
     trainCommand("tiny", { ...FAST, out }, { contrastive: signalling }),

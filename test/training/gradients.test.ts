@@ -1,10 +1,11 @@
 import { afterEach, beforeAll, beforeEach, expect, test } from "vitest";
-import { startBackend, tf, type Scalar, type Variable } from "../../models/backend.ts";
+import { startBackend, tf, type Rank, type Scalar, type Variable } from "../../models/backend.ts";
+import type { TokenBatch } from "../../models/batch.ts";
 import { TransformerEncoder } from "../../models/transformer.ts";
 import { seededRng } from "../../tokenizers/random.ts";
-import { combineObjectives } from "../../training/combine.ts";
+import { prepareStep } from "../../training/combine.ts";
 import { assertFinite, computeGradients, type StepGradients } from "../../training/gradients.ts";
-import type { Objective, PreparedStep } from "../../training/objective.ts";
+import type { EmbeddingLoss, PreparedStep } from "../../training/objective.ts";
 import { TINY_IMAGE_CONFIG } from "../support/tiny-encoder.ts";
 
 let encoder: TransformerEncoder;
@@ -31,20 +32,29 @@ const parameters = (): ReadonlyMap<string, Variable> =>
   ]);
 
 /** factor · (Σ a² + b), with gradient (2·factor·a, factor). */
-function quadratic(factor: number): PreparedStep {
-  return {
-    exampleCount: 1,
-    loss: () => {
-      const squares = tf.mul<Scalar>(tf.sum(tf.square(a)), factor);
-      const linear = tf.mul(b, factor).asScalar();
-      return { total: tf.add(squares, linear), parts: { squares, linear } };
-    },
+function quadratic(factor: number): EmbeddingLoss {
+  return () => {
+    const squares = tf.mul<Scalar>(tf.sum(tf.square(a)), factor);
+    const linear = tf.mul(b, factor).asScalar();
+    return { total: tf.add(squares, linear), parts: { squares, linear } };
   };
+}
+
+/** A step without input: its loss depends on the parameters alone. */
+function stepOf(...losses: readonly (readonly [EmbeddingLoss, number])[]): PreparedStep {
+  return prepareStep(
+    losses.map(() => []),
+    losses.map(([lossOf, weight], i) => ({ name: ["one", "two"][i] ?? "", lossOf, weight })),
+  );
 }
 
 test("loss, parts and gradients are those of the function, and nothing is left behind", () => {
   const before = tf.memory().numTensors;
-  const { loss, parts, arrays, norm } = computeGradients([quadratic(2)], encoder, parameters());
+  const { loss, parts, arrays, norm } = computeGradients(
+    [stepOf([quadratic(2), 1])],
+    encoder,
+    parameters(),
+  );
   expect(loss).toBe(16);
   expect(parts).toEqual({ squares: 10, linear: 6 });
   expect([...arrays]).toEqual([
@@ -56,7 +66,7 @@ test("loss, parts and gradients are those of the function, and nothing is left b
 });
 
 test("several batches give the mean of their gradients", () => {
-  const batches = [quadratic(1), quadratic(3)];
+  const batches = [stepOf([quadratic(1), 1]), stepOf([quadratic(3), 1])];
   const { loss, parts, arrays } = computeGradients(batches, encoder, parameters());
   expect(loss).toBe(16);
   expect(parts).toEqual({ squares: 10, linear: 6 });
@@ -65,28 +75,47 @@ test("several batches give the mean of their gradients", () => {
 });
 
 test("objectives are added by weight, and each is logged under its name", () => {
-  const objective = (name: string, factor: number): Objective => ({
-    name,
-    prepare: (step) => quadratic(factor + step),
-  });
-  const combined = combineObjectives([
-    { objective: objective("one", 1), weight: 1 },
-    { objective: objective("two", 2), weight: 0.5 },
-  ]);
-  const step = combined.prepare(0);
-  expect(step.exampleCount).toBe(2);
+  const step = stepOf([quadratic(1), 1], [quadratic(2), 0.5]);
   const { loss, parts, arrays } = computeGradients([step], encoder, parameters());
   expect(loss).toBe(16);
   expect(parts).toMatchObject({ one: 8, two: 16, "one.squares": 5, "two.linear": 6 });
   expect(arrays.get("b")).toEqual(Float32Array.of(2));
-  expect(computeGradients([combined.prepare(1)], encoder, parameters()).loss).toBe(28);
 });
 
 test("one objective of weight 1 is left as it is", () => {
-  const only: Objective = { name: "only", prepare: () => quadratic(1) };
-  expect(combineObjectives([{ objective: only, weight: 1 }])).toBe(only);
-  const halved = combineObjectives([{ objective: only, weight: 0.5 }]);
-  expect(computeGradients([halved.prepare(0)], encoder, parameters()).loss).toBe(4);
+  const only = quadratic(1);
+  expect(prepareStep([[]], [{ name: "only", lossOf: only, weight: 1 }]).lossOf).toBe(only);
+  const { loss, parts } = computeGradients([stepOf([only, 0.5])], encoder, parameters());
+  expect(loss).toBe(4);
+  expect(parts).toMatchObject({ one: 8, "one.squares": 5 });
+});
+
+test("each objective is given the embeddings of its own batches, in the order that they were drawn in", () => {
+  const batch = (size: number): TokenBatch => ({
+    kind: "ids",
+    size,
+    units: 1,
+    ids: new Int32Array(size),
+    visible: new Float32Array(size),
+    lengths: new Float32Array(size),
+  });
+  const seen: number[][] = [];
+  const lossOf: EmbeddingLoss = (embeddings) => {
+    seen.push(embeddings.map(({ shape }) => shape[0]));
+    return { total: tf.scalar(0), parts: {} };
+  };
+  const step = prepareStep(
+    [[batch(1), batch(2)], [batch(3)]],
+    [
+      { name: "one", lossOf, weight: 1 },
+      { name: "two", lossOf, weight: 1 },
+    ],
+  );
+  expect(step.exampleCount).toBe(6);
+  tf.tidy(() => {
+    step.lossOf(step.batches.map(({ size }) => tf.zeros<Rank.R2>([size, 4])));
+  });
+  expect(seen).toEqual([[1, 2], [3]]);
 });
 
 test("what is not finite is named: the part, else the loss, else the gradient", () => {

@@ -9,12 +9,12 @@ import { tf } from "../../models/backend.ts";
 import { loadCheckpoint } from "../../models/checkpoint.ts";
 import { resolveConfig, type ConfigLayer, type TrainConfig } from "../../training/config.ts";
 import { openExperiment, type Experiment } from "../../training/experiment.ts";
-import type { ObjectiveFactory } from "../../training/objective.ts";
+import type { Objective } from "../../training/objective.ts";
 import { findRecipe } from "../../training/recipes.ts";
 import { readMetrics, RunFolder } from "../../training/run-folder.ts";
 import { readState } from "../../training/state.ts";
 import { train, type TrainOptions, type TrainResult } from "../../training/trainer.ts";
-import { toyContrastive } from "../support/toy-objective.ts";
+import { beforeDrawing, toyContrastive } from "../support/toy-objective.ts";
 
 let folder: string;
 let dataset: Dataset;
@@ -45,7 +45,7 @@ function configOf(values: ConfigLayer = {}): TrainConfig {
 async function withExperiment<T>(
   config: TrainConfig,
   use: (experiment: Experiment) => Promise<T>,
-  toy: ObjectiveFactory = toyContrastive,
+  toy: Objective = toyContrastive,
 ): Promise<T> {
   const experiment = await openExperiment(config, { objectives: { toy }, dataset });
   try {
@@ -60,7 +60,7 @@ async function runIn(
   name: string,
   config: TrainConfig,
   options: TrainOptions = {},
-  toy: ObjectiveFactory = toyContrastive,
+  toy: Objective = toyContrastive,
 ): Promise<{ result: TrainResult; path: string }> {
   const path = join(folder, name);
   const result = await withExperiment(
@@ -83,26 +83,16 @@ async function resume(path: string, config: TrainConfig): Promise<TrainResult> {
 }
 
 /** Aborts after the given number of updates. */
-function stopAfter(
-  steps: number,
-  config: TrainConfig,
-): { toy: ObjectiveFactory; signal: AbortSignal } {
+function stopAfter(steps: number, config: TrainConfig): { toy: Objective; signal: AbortSignal } {
   const controller = new AbortController();
   const reason = new SomaError({
     code: "INTERRUPTED",
     kind: "interrupted",
     what: "stopped by a test",
   });
-  const toy: ObjectiveFactory = (context) => {
-    const objective = toyContrastive(context);
-    return {
-      ...objective,
-      prepare(step) {
-        if (step === steps * config.accumulate - 1) controller.abort(reason);
-        return objective.prepare(step);
-      },
-    };
-  };
+  const toy = beforeDrawing((step) => {
+    if (step === steps * config.accumulate - 1) controller.abort(reason);
+  });
   return { toy, signal: controller.signal };
 }
 
@@ -218,23 +208,18 @@ test("overfitting two batches drives their loss to nearly nothing", async () => 
 });
 
 test("a loss that is not a number stops the run at its step, names the part, and keeps the last checkpoint", async () => {
-  const broken: ObjectiveFactory = (context) => {
-    const objective = toyContrastive(context);
-    return {
-      ...objective,
-      prepare(step) {
-        const prepared = objective.prepare(step);
-        return {
-          ...prepared,
-          loss(encoder) {
-            const { total, parts } = prepared.loss(encoder);
-            const poison = tf.scalar(step === 4 ? Number.NaN : 0);
-            const extra = tf.mul(total, poison).asScalar();
-            return { total: tf.add(total, extra), parts: { ...parts, extra } };
-          },
-        };
-      },
-    };
+  let losses = 0;
+  const broken: Objective = {
+    ...toyContrastive,
+    loss(context) {
+      const lossOf = toyContrastive.loss(context);
+      return (embeddings) => {
+        const { total, parts } = lossOf(embeddings);
+        const poison = tf.scalar(losses++ === 4 ? Number.NaN : 0);
+        const extra = tf.mul(total, poison).asScalar();
+        return { total: tf.add(total, extra), parts: { ...parts, extra } };
+      };
+    },
   };
   const config = configOf({ checkpointEverySeconds: 1e-6 });
   await expect(runIn("nan", config, {}, broken)).rejects.toMatchObject({
@@ -260,22 +245,16 @@ test("an encoder that has diverged is not saved", async () => {
 });
 
 test("a gradient that is not a number stops the run and is named, though the loss is fine", async () => {
-  const broken: ObjectiveFactory = (context) => {
-    const objective = toyContrastive(context);
-    const scale = context.scope.parameter("trap", [], { kind: "constant", value: 0 });
-    return {
-      ...objective,
-      prepare(step) {
-        const prepared = objective.prepare(step);
-        return {
-          ...prepared,
-          loss(encoder) {
-            const { total, parts } = prepared.loss(encoder);
-            return { total: tf.add(total, tf.sqrt(scale)), parts }; // √0 has an infinite slope
-          },
-        };
-      },
-    };
+  const broken: Objective = {
+    ...toyContrastive,
+    loss(context) {
+      const lossOf = toyContrastive.loss(context);
+      const scale = context.scope.parameter("trap", [], { kind: "constant", value: 0 });
+      return (embeddings) => {
+        const { total, parts } = lossOf(embeddings);
+        return { total: tf.add(total, tf.sqrt(scale)), parts }; // √0 has an infinite slope
+      };
+    },
   };
   await expect(runIn("gradient", configOf(), {}, broken)).rejects.toMatchObject({
     code: "NOT_FINITE",
@@ -284,16 +263,9 @@ test("a gradient that is not a number stops the run and is named, though the los
 });
 
 test("a step that leaks a tensor is caught as a bug", async () => {
-  const leaking: ObjectiveFactory = (context) => {
-    const objective = toyContrastive(context);
-    return {
-      ...objective,
-      prepare(step) {
-        tf.keep(tf.scalar(1));
-        return objective.prepare(step);
-      },
-    };
-  };
+  const leaking = beforeDrawing(() => {
+    tf.keep(tf.scalar(1));
+  });
   await expect(runIn("leak", configOf(), {}, leaking)).rejects.toThrow(/step 2 leaks 1 tensor/);
 });
 

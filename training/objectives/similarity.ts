@@ -4,7 +4,6 @@
  * Source: InfoNCE, van den Oord et al., arXiv 1807.03748; sigmoid, Zhai et al., arXiv 2303.15343;
  * Matryoshka, Kusupati et al., arXiv 2205.13147.
  */
-import { z } from "../../base/schema.ts";
 import {
   matMul,
   tf,
@@ -14,12 +13,6 @@ import {
   type Variable,
 } from "../../models/backend.ts";
 import type { Scope } from "../../models/module.ts";
-
-export const similaritySettings = {
-  loss: z.enum(["infonce", "sigmoid"]).default("infonce"),
-  /** At the start; the scale 1/temperature is learned. */
-  temperature: z.number().positive().default(0.07),
-} as const;
 
 /** Similarities are never multiplied by more than this (CLIP's cap). */
 const SCALE_MAX = 100;

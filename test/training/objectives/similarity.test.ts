@@ -4,7 +4,7 @@ import { afterEach, beforeAll, describe, expect, test } from "vitest";
 import { startBackend, tf, type Tensor2D } from "../../../models/backend.ts";
 import { Scope } from "../../../models/module.ts";
 import { seededRng } from "../../../tokenizers/random.ts";
-import { selfLoss } from "../../../training/objectives/differential/objective.ts";
+import { selfLoss } from "../../../training/objectives/differential/loss.ts";
 import { Similarity, unitPrefix } from "../../../training/objectives/similarity.ts";
 
 type Rows = readonly (readonly number[])[];

@@ -1,48 +1,30 @@
 /** What an objective draws for a step. */
-import { afterEach, beforeAll, expect, test } from "vitest";
-import { startBackend } from "../../../models/backend.ts";
-import { Scope } from "../../../models/module.ts";
-import { TransformerEncoder } from "../../../models/transformer.ts";
+import { beforeAll, expect, test } from "vitest";
 import { seededRng } from "../../../tokenizers/random.ts";
 import { loadTextTokenizer, type TextTokenizer } from "../../../tokenizers/text/sentencepiece.ts";
-import type { TokenSequence } from "../../../tokenizers/tokenizer.ts";
 import { augmentSettings } from "../../../training/augment.ts";
-import type { ObjectiveContext } from "../../../training/objective.ts";
-import { drawRows, Groups, Tokens } from "../../../training/objectives/views.ts";
+import { drawRows, Groups, Views } from "../../../training/objectives/views.ts";
+import type { SamplerContext } from "../../../training/sampler.ts";
 import { madeUpDataset } from "../../support/made-up-dataset.ts";
 import { TINY_CONFIG } from "../../support/tiny-encoder.ts";
 
 let tokenizer: TextTokenizer;
-let encoder: TransformerEncoder | undefined;
 beforeAll(async () => {
-  await startBackend();
   tokenizer = await loadTextTokenizer();
 });
-afterEach(() => {
-  encoder?.dispose();
-});
 
-async function contextOf(
-  groupCount: number,
-  variants: readonly string[],
-): Promise<ObjectiveContext> {
+async function contextOf(groupCount: number, variants: readonly string[]): Promise<SamplerContext> {
   const dataset = await madeUpDataset({ groupCount, variants, textVariants: ["en", "de"] });
-  encoder = new TransformerEncoder(TINY_CONFIG, seededRng(1, "weights"));
-  const scope = Scope.root(seededRng(1, "scope"));
   return {
     dataset,
     images: undefined,
     tokenizer,
-    encoder,
-    scope,
+    encoder: TINY_CONFIG,
     seed: 1,
     batchSize: 4,
     settings: {},
   };
 }
-
-const idsOf = (tokens: TokenSequence): readonly number[] =>
-  tokens.kind === "ids" ? [...tokens.ids] : [];
 
 test("a pass gives every training group once and no other", async () => {
   const context = await contextOf(20, ["a", "b"]);
@@ -73,10 +55,10 @@ test("rows are drawn without repeating one before all were drawn", async () => {
 test("a row goes by its own words, or by its class's", async () => {
   const context = await contextOf(4, []);
   const row = context.dataset.examples.find(({ text }) => text !== undefined);
-  const tokens = new Tokens(context, augmentSettings.parse({}));
+  const views = new Views(context, augmentSettings.parse({}));
   expect(row).toBeDefined();
   if (row === undefined) return;
-  expect(idsOf(tokens.text(row))).toEqual([...tokenizer.encode(row.text ?? "")]);
-  expect(idsOf(tokens.text(row, true))).toEqual([...tokenizer.encode(row.label ?? "")]);
-  expect(idsOf(tokens.text(row))).not.toEqual(idsOf(tokens.text(row, true)));
+  expect([...views.text(row).ids]).toEqual([...tokenizer.encode(row.text ?? "")]);
+  expect([...views.text(row, true).ids]).toEqual([...tokenizer.encode(row.label ?? "")]);
+  expect([...views.text(row).ids]).not.toEqual([...views.text(row, true).ids]);
 });

@@ -1,0 +1,100 @@
+/** Drawn rows as token batches: here pixels are moved, tinted and cut into patches, straight into the batch. */
+import { assert } from "../../base/errors.ts";
+import type { IdBatch, PatchBatch, TokenBatch } from "../../models/batch.ts";
+import type { Grid, Image } from "../../tokenizers/tokenizer.ts";
+import { PATCH_SIDE } from "../../tokenizers/units.ts";
+import { PATCH_BYTES, renderView } from "../augment.ts";
+import type { PictureRow, Row, Rows, TextRow } from "../sampler.ts";
+import type { BatchMemory } from "./memory.ts";
+
+/**
+ * A batch of rows of one kind, as `packTokens` (models/batch.ts) makes it: padded to the longest row, hidden and missing
+ * units zero. @param memory  owns the arrays
+ */
+export function packRows(rows: Rows, memory: BatchMemory): TokenBatch {
+  assert(rows.length > 0, "a batch has at least one row");
+  return rows[0]?.kind === "text"
+    ? packTexts(rows.map(asText), memory)
+    : packPictures(rows.map(asPicture), memory);
+}
+
+function packTexts(rows: readonly TextRow[], memory: BatchMemory): IdBatch {
+  const size = rows.length;
+  const units = Math.max(1, ...rows.map(({ ids }) => ids.length));
+  const ids = memory.ints(size * units);
+  const visible = memory.floats(size * units);
+  const lengths = memory.floats(size);
+  rows.forEach((row, b) => {
+    lengths[b] = row.ids.length;
+    for (const n of row.visible ?? row.ids.keys()) {
+      ids[b * units + n] = row.ids[n] ?? 0;
+      visible[b * units + n] = 1;
+    }
+  });
+  return { kind: "ids", size, units, ids, visible, lengths };
+}
+
+function packPictures(rows: readonly PictureRow[], memory: BatchMemory): PatchBatch {
+  const size = rows.length;
+  const grids = rows.map(({ image }) => gridOf(image));
+  const units = Math.max(...grids.map(unitsOf));
+  const patches = memory.bytes(size * units * PATCH_BYTES);
+  const visible = memory.floats(size * units);
+  const lengths = memory.floats(size);
+  rows.forEach(({ image, view, visible: seen }, b) => {
+    const count = unitsOf(gridOf(image));
+    lengths[b] = count;
+    const positions = seen ?? Uint32Array.from({ length: count }, (_, n) => n);
+    for (const n of positions) visible[b * units + n] = 1;
+    const start = b * units * PATCH_BYTES;
+    const target = patches.subarray(start, start + count * PATCH_BYTES);
+    if (view === undefined) cutPatches(image, positions, target);
+    else renderView(image, view, positions, target);
+  });
+  return {
+    kind: "patches",
+    size,
+    units,
+    patches,
+    patchBytes: PATCH_BYTES,
+    grids,
+    visible,
+    lengths,
+  };
+}
+
+/** The patches at `positions` as they are; see tokenizers/image/patches.ts. @param patches [units × 768] */
+function cutPatches(image: Image, positions: Iterable<number>, patches: Uint8Array): void {
+  const { width, pixels } = image;
+  const columns = width / PATCH_SIDE;
+  const rowBytes = PATCH_SIDE * 3; // one pixel row of one patch
+  for (const position of positions) {
+    const left = (position % columns) * PATCH_SIDE;
+    const top = Math.floor(position / columns) * PATCH_SIDE;
+    for (let y = 0; y < PATCH_SIDE; y++) {
+      const from = ((top + y) * width + left) * 3;
+      patches.set(pixels.subarray(from, from + rowBytes), position * PATCH_BYTES + y * rowBytes);
+    }
+  }
+}
+
+function gridOf({ width, height, pixels }: Image): Grid {
+  assert(width % PATCH_SIDE === 0, `width ${width} is not a multiple of ${PATCH_SIDE}`);
+  assert(height % PATCH_SIDE === 0, `height ${height} is not a multiple of ${PATCH_SIDE}`);
+  assert(pixels.length === width * height * 3, "pixels fill the picture");
+  return { columns: width / PATCH_SIDE, rows: height / PATCH_SIDE, times: 1 };
+}
+
+function unitsOf({ columns, rows }: Grid): number {
+  return columns * rows;
+}
+
+function asText(row: Row): TextRow {
+  assert(row.kind === "text", "a batch holds rows of one kind");
+  return row;
+}
+
+function asPicture(row: Row): PictureRow {
+  assert(row.kind === "picture", "a batch holds rows of one kind");
+  return row;
+}
