@@ -10,12 +10,15 @@ import ts from "typescript";
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 const WINGS = ["base", "tokenizers", "datasets", "models", "training", "node", "bench"];
 
-/** @returns the folder, laid out as the repository; the caller removes it */
-export async function transpileSources(): Promise<string> {
+/**
+ * @param also  files of the tests that it needs, by path in the repository
+ * @returns the folder, laid out as the repository; the caller removes it
+ */
+export async function transpileSources(also: readonly string[] = []): Promise<string> {
   const cache = join(ROOT, "node_modules", ".cache");
   await mkdir(cache, { recursive: true });
   const target = await mkdtemp(join(cache, "soma-test-"));
-  const files = ["cli.ts"];
+  const files = ["cli.ts", ...also];
   for (const wing of WINGS) {
     const inside = await readdir(join(ROOT, wing), { recursive: true });
     files.push(...inside.map((file) => join(wing, file)));
