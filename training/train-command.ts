@@ -21,6 +21,7 @@ import {
 import { describeEnvironment } from "./environment.ts";
 import { openExperiment, type Experiment } from "./experiment.ts";
 import { arithmeticOf } from "./keeper.ts";
+import { percent } from "./input/wait.ts";
 import type { Objective } from "./objective.ts";
 import { findRecipe, RECIPES } from "./recipes.ts";
 import { findRun, refuseExistingRun, RunFolder, runName } from "./run-folder.ts";
@@ -266,7 +267,7 @@ async function report(
   tell: (line: string) => void,
 ): Promise<void> {
   const { config, backend, dataset } = experiment;
-  const { steps, seconds, examplesPerSecond, loss, validation, best } = result;
+  const { steps, seconds, examplesPerSecond, inputWaitShare, loss, validation, best } = result;
   const checkpoint = await resolveCheckpoint(out);
   if (validation !== undefined) {
     const scores = Object.entries(validation.metrics).map(
@@ -274,7 +275,9 @@ async function report(
     );
     tell(`validation at step ${steps}: ${scores.join(", ")}`);
   }
-  tell(`${steps} steps in ${seconds.toFixed(1)} s; the encoder is ${shown(checkpoint)}`);
+  tell(
+    `${steps} steps in ${seconds.toFixed(1)} s, ${percent(inputWaitShare)} waiting for data; the encoder is ${shown(checkpoint)}`,
+  );
   tell(`run ${shown(out)}`);
   if (flags.json !== true) return;
   printJson({
@@ -290,6 +293,7 @@ async function report(
     backend: backend.name,
     backendDetail: describeBackend(backend),
     examplesPerSecond,
+    inputWaitShare,
     loss,
     validation: validation?.metrics ?? null,
     best: best ?? null,

@@ -14,6 +14,7 @@ import type { Experiment } from "./experiment.ts";
 import { assertFinite, computeGradients, type StepGradients } from "./gradients.ts";
 import type { Input } from "./input/input.ts";
 import { inputWorkerCount, openInput } from "./input/open.ts";
+import { InputWait, percent } from "./input/wait.ts";
 import { Keeper } from "./keeper.ts";
 import { AdamW, clipScale, WeightAverage } from "./optimizer.ts";
 import type { RunFolder } from "./run-folder.ts";
@@ -40,6 +41,8 @@ export interface TrainResult {
   readonly seconds: number;
   /** Sequences embedded per second of this session. */
   readonly examplesPerSecond: number;
+  /** 0 … 1: share of this session's step time that went by waiting for data. */
+  readonly inputWaitShare: number;
   /** Of the last step; NaN if this session made none. */
   readonly loss: number;
   /** Undefined if there is nothing to validate on. */
@@ -49,8 +52,8 @@ export interface TrainResult {
 
 /**
  * Train until the budget is spent. The experiment stays the caller's to dispose.
- * @throws SomaError NOT_FINITE (failure), DISK_FULL (resources), or the signal's reason. In each case the
- *   checkpoints that were saved before stand whole.
+ * @throws SomaError NOT_FINITE (failure), DISK_FULL (resources), what the input throws (input/input.ts), or the signal's
+ *   reason. In each case the checkpoints that were saved before stand whole; of the last two, the newest step is saved.
  */
 export async function train(
   experiment: Experiment,
@@ -65,6 +68,7 @@ export async function train(
       overfitBatches: options.overfitBatches,
       workers: inputWorkerCount(config),
       takes: config.accumulate,
+      signal: options.signal,
     },
   );
   try {
@@ -96,13 +100,20 @@ async function trainOn(
   let step = firstStep; // updates done
   let exampleCount = 0;
   let loss = Number.NaN;
+  const wait = new InputWait();
   budget.planValidation(keeper.rehearse(step));
   // A run that is killed before its first checkpoint can be resumed too.
   if (resume === undefined) await keeper.saveState({ step, seconds: 0 });
   budget.start();
   while (!budget.isSpent(step)) {
     const tensorCount = tf.memory().numTensors;
-    const drawn = await input.take(config.accumulate);
+    wait.begin();
+    const drawn = await input.take(config.accumulate).catch(async (error: unknown) => {
+      // What was trained is sound, whatever became of the input. What the first step begins with is saved already.
+      if (step > firstStep) await keeper.save({ step, seconds: budget.elapsedS });
+      throw error;
+    });
+    wait.arrived();
     const batches = drawn.map((batch) => prepareStep(batch, losses));
     const gradients = computeGradients(batches, encoder, parameters);
     assertFinite(gradients, step);
@@ -115,6 +126,7 @@ async function trainOn(
     // The first step may build constants that stay.
     assert(leaked === 0 || step === firstStep, `step ${step + 1} leaks ${leaked} tensors`);
 
+    wait.end();
     step++;
     loss = gradients.loss;
     exampleCount += batches.reduce((sum, batch) => sum + batch.exampleCount, 0);
@@ -128,12 +140,13 @@ async function trainOn(
         learningRate: rate,
         gradientNorm: gradients.norm,
         examplesPerSecond: exampleCount / budget.sessionS,
+        inputWaitShare: wait.recentShare(),
       });
     }
     progress.update({
       ...budget.shown(step),
       count: step - firstStep,
-      note: `loss ${loss.toFixed(3)}`,
+      note: `loss ${loss.toFixed(3)}, ${percent(wait.share)} waiting for data`,
     });
 
     const now = { step, seconds: budget.elapsedS };
@@ -155,6 +168,7 @@ async function trainOn(
     steps: step,
     seconds,
     examplesPerSecond: exampleCount / budget.sessionS,
+    inputWaitShare: wait.share,
     loss,
     validation: keeper.scores,
     best: keeper.best,

@@ -22,14 +22,16 @@ export interface InputOptions {
   readonly workers: number;
   /** Steps that `take` will ask for at a time. */
   readonly takes: number;
+  /** Aborted: a `take` that waits for a thread ends with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 export function openInput(source: InputSource, options: InputOptions): Input {
-  const { first, overfitBatches = Number.MAX_SAFE_INTEGER, workers, takes } = options;
+  const { first, overfitBatches = Number.MAX_SAFE_INTEGER, workers, takes, signal } = options;
   const stepOf = (ticket: number): number => (first + ticket) % overfitBatches;
   return source.job === undefined || workers === 0
     ? new OwnInput(source.samplers, stepOf)
-    : new Prefetcher({ job: source.job, stepOf, workers, takes });
+    : new Prefetcher({ job: source.job, stepOf, workers, takes, signal });
 }
 
 /** A run of so few steps is over before a thread has started. */

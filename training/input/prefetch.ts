@@ -23,6 +23,8 @@ export interface PrefetchOptions {
   readonly workers: number;
   /** Steps that `take` will ask for at a time. */
   readonly takes: number;
+  /** Aborted: a `take` that waits ends with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
   /** The threads' program, compiled; given by tests. */
   readonly entry?: URL;
   readonly waitMsMax?: number;
@@ -31,7 +33,7 @@ export interface PrefetchOptions {
 interface Waiting {
   readonly ticket: number;
   readonly resolve: (answer: InputAnswer) => void;
-  readonly reject: (error: Error) => void;
+  readonly reject: (reason: unknown) => void;
   readonly timer: NodeJS.Timeout;
 }
 
@@ -48,13 +50,19 @@ export class Prefetcher implements Input {
   private lent: number[] = [];
   private lost: Error | undefined;
   private closing = false;
+  private readonly signal: AbortSignal | undefined;
+  private readonly onAbort = (): void => {
+    this.giveUp(this.signal?.reason);
+  };
 
   /** Starts the threads, which draw at once. `close()` must follow. */
   constructor(options: PrefetchOptions) {
-    const { job, stepOf, workers, takes, entry, waitMsMax = 1000 * WAIT_S_MAX } = options;
+    const { job, stepOf, workers, takes, signal, entry, waitMsMax = 1000 * WAIT_S_MAX } = options;
     this.stepOf = stepOf;
     this.waitMsMax = waitMsMax;
     this.ahead = Math.min(AHEAD_MAX, Math.max(AHEAD_MIN * workers, takes));
+    this.signal = signal;
+    signal?.addEventListener("abort", this.onAbort);
     this.workers = Array.from({ length: workers }, () => this.start(job, entry));
     for (let ticket = 0; ticket < this.ahead; ticket++) this.request(ticket);
   }
@@ -75,6 +83,7 @@ export class Prefetcher implements Input {
 
   async close(): Promise<void> {
     this.closing = true;
+    this.signal?.removeEventListener("abort", this.onAbort);
     await Promise.all(this.workers.map((worker) => worker.terminate()));
   }
 
@@ -110,8 +119,7 @@ export class Prefetcher implements Input {
   private answerOf(ticket: number): Promise<InputAnswer> {
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
-        this.waiting = undefined;
-        reject(
+        this.giveUp(
           new SomaError({
             code: "INPUT_WORKER_SILENT",
             kind: "timedOut",
@@ -128,14 +136,23 @@ export class Prefetcher implements Input {
   /** Hand over what is waited for, if it is there; what was drawn before a thread was lost still counts. */
   private serve(): void {
     const { waiting, lost } = this;
-    if (waiting === undefined) return;
-    const answer = this.answers.get(waiting.ticket);
-    if (answer === undefined && lost === undefined) return;
-    clearTimeout(waiting.timer);
+    const answer = waiting === undefined ? undefined : this.answers.get(waiting.ticket);
+    if (waiting !== undefined && answer !== undefined) {
+      clearTimeout(waiting.timer);
+      this.waiting = undefined;
+      this.answers.delete(answer.ticket);
+      waiting.resolve(answer);
+    } else if (lost !== undefined) {
+      this.giveUp(lost);
+    }
+  }
+
+  /** End the wait that is going on, if one is. */
+  private giveUp(reason: unknown): void {
+    const { waiting } = this;
     this.waiting = undefined;
-    this.answers.delete(waiting.ticket);
-    if (answer !== undefined) waiting.resolve(answer);
-    else if (lost !== undefined) waiting.reject(lost);
+    clearTimeout(waiting?.timer);
+    waiting?.reject(reason);
   }
 
   /** The first failure counts: others follow from it. */
