@@ -1,7 +1,7 @@
 /** Cases of the block verifier: real keys, real signatures, the limits of the case. */
 import type { RejectionCode } from "../../protocol/base/errors.ts";
 import { RejectedError } from "../../protocol/base/errors.ts";
-import { Writer } from "../../protocol/base/codec.ts";
+import { Writer } from "../../protocol/base/wire.ts";
 import { type ConsensusParameters, consensusParameters } from "../../protocol/base/parameters.ts";
 import { encodeBlock, SIGNATURE_BYTES } from "../../protocol/consensus/block.ts";
 import { BlockVerifier } from "../../protocol/consensus/block-verifier.ts";
@@ -76,7 +76,7 @@ export function runValidityCase({
         : signerOf(block.signedBy).sign(digest),
   );
   try {
-    verifier.verify(bytes);
+    verifier.verify(verifier.read(bytes));
     return { name, valid: true };
   } catch (error) {
     if (!(error instanceof RejectedError)) throw error;

@@ -44,6 +44,8 @@ export interface ConsensusParameters {
   readonly fetchRequestsPerPeerMax: number;
   readonly fetchPeersPerRefMax: number;
   readonly fetchTimeoutMs: number;
+  /** How long a missed block may still come by itself before it is asked for. */
+  readonly fetchDelayMs: number;
   readonly synchronizeIntervalMs: number;
 
   // ---- catching up ----
@@ -53,6 +55,8 @@ export interface ConsensusParameters {
   readonly commitLagRefuse: number;
   readonly commitsPerFetchMax: number;
   readonly commitFetchesMax: number;
+  /** Bytes of blocks that were fetched for commits and wait for their turn. */
+  readonly commitBlockBytesMax: number;
   /** Between two attempts to learn our own last block after starting with an empty disk. */
   readonly ownBlockRetryMs: number;
 
@@ -83,11 +87,13 @@ export const DEFAULT_CONSENSUS_PARAMETERS: ConsensusParameters = Object.freeze({
   fetchRequestsPerPeerMax: 5,
   fetchPeersPerRefMax: 2,
   fetchTimeoutMs: 2000,
+  fetchDelayMs: 50,
   synchronizeIntervalMs: 200,
-  commitLagStart: 20,
+  commitLagStart: 50,
   commitLagRefuse: 500,
   commitsPerFetchMax: 100,
   commitFetchesMax: 4,
+  commitBlockBytesMax: 64 * 1024 * 1024,
   ownBlockRetryMs: 5000,
   duplicateWindowRounds: 120,
 });
@@ -103,6 +109,7 @@ export function consensusParameters(
   }
   assert(made.waveLength >= 3, "a wave has a leader round, a voting round and a decision round");
   assert(made.leadersPerRound >= 1, "a round without leaders commits nothing");
+  assert(made.roundDelayMinMs >= 1, "a validator alone would propose without end in one moment");
   assert(made.gcDepthRounds >= made.waveLength, "garbage collection would eat undecided rounds");
   return Object.freeze(made);
 }

@@ -6,7 +6,7 @@
  */
 import { present } from "../../base/errors.ts";
 import { equalBytes } from "../base/bytes.ts";
-import { Reader } from "../base/codec.ts";
+import { Reader } from "../base/wire.ts";
 import { RejectedError } from "../base/errors.ts";
 import type { ConsensusParameters } from "../base/parameters.ts";
 import {
@@ -59,11 +59,20 @@ export class BlockVerifier {
     this.parents = new StakeAggregator(options.committee);
   }
 
-  /** A block from a peer. @param bytes kept, not copied  @throws RejectedError */
-  verify(bytes: Uint8Array): VerifiedBlock {
-    const block = this.decode(bytes);
+  /** The form of a block: enough to tell whether it is known already. @param bytes kept, not copied  @throws RejectedError */
+  read(bytes: Uint8Array): Block {
+    const limit = this.parameters.blockBytesMax;
+    if (bytes.length > limit) {
+      throw new RejectedError("BLOCK_SIZE", `a block of ${bytes.length} bytes, at most ${limit}`);
+    }
+    return new Block(bytes, this.parameters.blockCommitVotesMax);
+  }
+
+  /** A block from a peer, against every rule. @throws RejectedError */
+  verify(block: Block): VerifiedBlock {
     this.header(block);
-    this.payload(block);
+    this.payloadDigest(block);
+    this.transactions(block.payload);
     return block as VerifiedBlock;
   }
 
@@ -81,13 +90,8 @@ export class BlockVerifier {
    * A block that a certified commit names: a quorum vouches for the digest, so neither signature nor rules are checked
    * again. @throws RejectedError WRONG_DIGEST if it is not that block
    */
-  certified(bytes: Uint8Array, ref: BlockRef): VerifiedBlock {
-    const block = this.decode(bytes);
-    const isNamed =
-      block.round === ref.round &&
-      block.author === ref.author &&
-      equalBytes(block.digest, ref.digest);
-    if (!isNamed) {
+  certified(block: Block, ref: BlockRef): VerifiedBlock {
+    if (!equalBytes(block.digest, ref.digest)) {
       throw new RejectedError("WRONG_DIGEST", `${refName(block)} is not the ${refName(ref)} named`);
     }
     this.payloadDigest(block);
@@ -96,24 +100,17 @@ export class BlockVerifier {
 
   /** A block from our own log, which guards its bytes and holds verified blocks only. @throws RejectedError */
   restored(bytes: Uint8Array): VerifiedBlock {
-    return this.decode(bytes) as VerifiedBlock;
+    return this.read(bytes) as VerifiedBlock;
   }
 
   /** A block that we have just made: as `verify`, but for the signature and the hash, which we made ourselves. */
   own(bytes: Uint8Array): VerifiedBlock {
-    const block = this.decode(bytes);
+    const block = this.read(bytes);
     this.place(block);
     this.ancestors(block);
+    this.votes(block);
     this.transactions(block.payload);
     return block as VerifiedBlock;
-  }
-
-  private decode(bytes: Uint8Array): Block {
-    const limit = this.parameters.blockBytesMax;
-    if (bytes.length > limit) {
-      throw new RejectedError("BLOCK_SIZE", `a block of ${bytes.length} bytes, at most ${limit}`);
-    }
-    return new Block(bytes, this.parameters.blockCommitVotesMax);
   }
 
   private header(header: SignedHeader): void {
@@ -208,11 +205,6 @@ export class BlockVerifier {
         `${name} has parents with stake ${this.parents.stake} in round ${round - 1}, a quorum is ${this.committee.quorum}`,
       );
     }
-  }
-
-  private payload(block: Block): void {
-    this.payloadDigest(block);
-    this.transactions(block.payload);
   }
 
   private votes(header: SignedHeader): void {

@@ -12,20 +12,11 @@
  */
 import { assert } from "../../base/errors.ts";
 import { compareBytes, equalAt, readU16, readU32, toHex } from "../base/bytes.ts";
-import {
-  fixedBytes,
-  lengthSize,
-  Reader,
-  readCount,
-  struct,
-  u16,
-  u32,
-  u64,
-  Writer,
-} from "../base/codec.ts";
+import { fixedBytes, struct, u16, u32, u64 } from "../base/codec.ts";
 import type { Milliseconds } from "../base/effects.ts";
 import { RejectedError } from "../base/errors.ts";
 import { DIGEST_BYTES, hashDomain, hashStructure } from "../base/hash.ts";
+import { lengthSize, readCount, Reader, Writer } from "../base/wire.ts";
 
 export type Round = number;
 /** Place of a validator in its committee, ascending by address. */

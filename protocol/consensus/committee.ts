@@ -5,7 +5,7 @@
  */
 import { assert, present } from "../../base/errors.ts";
 import { compareBytes } from "../base/bytes.ts";
-import { Writer } from "../base/codec.ts";
+import { Writer } from "../base/wire.ts";
 import type { Milliseconds } from "../base/effects.ts";
 import {
   type AuthorityIndex,

@@ -124,8 +124,9 @@ export class DagState {
     return undefined;
   }
 
-  /** Forget all rounds up to `round`. What stays no longer holds on to them. */
+  /** Forget all rounds up to `round`; genesis only with a round after it. What stays no longer holds on to them. */
   evict(round: Round): void {
+    if (round < 1) return;
     for (let r = this.evicted + 1; r <= round; r++) {
       for (const vertex of this.at(r)) {
         vertex.parents = NONE; // or the chain of parents would keep every block since genesis

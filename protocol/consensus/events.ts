@@ -74,12 +74,12 @@ export type LogRecord =
   | { readonly kind: "block"; readonly block: VerifiedBlock }
   | { readonly kind: "commit"; readonly commit: Commit };
 
-/** Two blocks of one author and round, as signed headers: enough for a ban. */
+/** Two blocks of one author and round. Both are in the log, whose signed headers are enough for a ban. */
 export interface EquivocationEvidence {
   readonly author: AuthorityIndex;
   readonly round: Round;
-  readonly first: Uint8Array;
-  readonly second: Uint8Array;
+  readonly first: Digest;
+  readonly second: Digest;
 }
 
 export type ConsensusEffect =
@@ -110,7 +110,6 @@ export type ConsensusEffect =
   /** Ask every peer for the last block of ours that it knows. */
   | { readonly kind: "askOwnBlock" }
   | { readonly kind: "setTimer"; readonly timer: ConsensusTimer; readonly at: Milliseconds }
-  | { readonly kind: "clearTimer"; readonly timer: ConsensusTimer }
   /** Hand to the application, in order. `blocks` are those of the commit, in its order. */
   | { readonly kind: "commit"; readonly commit: Commit; readonly blocks: readonly VerifiedBlock[] }
   /** The batches are in our block of this round. */

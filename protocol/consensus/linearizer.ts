@@ -32,6 +32,11 @@ export class Linearizer {
     return this.last;
   }
 
+  /** 0 before the first. */
+  get lastIndex(): number {
+    return this.last?.index ?? 0;
+  }
+
   get lastDigest(): Digest {
     return this.last?.digest ?? this.committee.genesisDigest;
   }
@@ -46,7 +51,7 @@ export class Linearizer {
     const vertices = this.collect(leader);
     const { round, author, digest } = leader;
     const commit = sealCommit({
-      index: (this.last?.index ?? 0) + 1,
+      index: this.lastIndex + 1,
       previousDigest: this.lastDigest,
       leader: { round, author, digest },
       blocks: vertices.map((vertex) => ({
@@ -62,7 +67,7 @@ export class Linearizer {
 
   /** Take over a commit that was decided elsewhere or before: certified by a quorum, or from our log. */
   resume(commit: Commit): void {
-    assert(commit.index === (this.last?.index ?? 0) + 1, "commits follow one another");
+    assert(commit.index === this.lastIndex + 1, "commits follow one another");
     this.last = commit;
   }
 

@@ -6,10 +6,8 @@ import {
   bytes,
   type Codec,
   decode,
-  DEPTH_MAX,
   encode,
   fixedBytes,
-  lengthSize,
   map,
   option,
   struct,
@@ -22,8 +20,8 @@ import {
   union,
   type ValueOf,
   vector,
-  Writer,
 } from "../../../protocol/base/codec.ts";
+import { DEPTH_MAX, lengthSize, Writer } from "../../../protocol/base/wire.ts";
 import { RejectedError, type RejectionCode } from "../../../protocol/base/errors.ts";
 
 /** A structure with every kind of field. */
