@@ -15,6 +15,8 @@ const count = z.int().positive();
 /** Every how many steps; 0 = never. */
 const every = z.int().nonnegative();
 
+/** Beyond this, meeting costs more than sharing saves, and shared memory grows past a container's. */
+const WORKERS_MAX = 64;
 /** More threads than any sampler here can use. */
 const INPUT_WORKERS_MAX = 16;
 
@@ -78,6 +80,8 @@ const trainConfig = z.strictObject({
    * a few steps. The result does not depend on it.
    */
   inputWorkers: z.union([z.literal("auto"), z.int().min(0).max(INPUT_WORKERS_MAX)]),
+  /** Processes that share each batch, with the cores divided among them; the loss is that of one, up to rounding. */
+  workers: z.int().min(1).max(WORKERS_MAX),
 });
 
 /** What one layer may say: any part of it. */
@@ -115,6 +119,7 @@ export const DEFAULTS = {
   logEverySteps: 10,
   checkpointEverySeconds: 60,
   inputWorkers: "auto",
+  workers: 1,
 } as const satisfies ConfigLayer;
 
 /** A layer and what to call it in an error. */
@@ -204,7 +209,7 @@ export function environmentLayer(env: Readonly<Record<string, string | undefined
 const ENVIRONMENT_KEYS = [
   "dataset", "seed", "seconds", "steps", "batchSize", "accumulate", "learningRate", "warmupFraction",
   "learningRateFloor", "weightDecay", "clipNorm", "ema", "logEverySteps", "checkpointEverySeconds",
-  "inputWorkers",
+  "inputWorkers", "workers",
 ] as const satisfies readonly (keyof TrainConfig)[];
 
 function environmentName(key: string): string {

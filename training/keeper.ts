@@ -102,7 +102,7 @@ export class Keeper {
       bestStep: this.bestStep,
       configDigest: configDigest(experiment.config),
       dataDigest: experiment.dataset.digest,
-      backend: arithmeticOf(experiment.backend),
+      backend: arithmeticOf(experiment.backend, experiment.config.workers),
     };
     const shapes = new Map([...experiment.parameters].map(([name, { shape }]) => [name, shape]));
     const state = { counters, adam: optimizer.state(), average: average?.current };
@@ -208,6 +208,7 @@ function sentence(summary: string): string {
 }
 
 /** What decides how sums are rounded: two runs are equal to the last bit only where this is equal. */
-export function arithmeticOf({ detail, threads }: BackendInfo): string {
-  return `${detail}, ${threads} ${threads === 1 ? "thread" : "threads"}`;
+export function arithmeticOf({ detail, threads }: BackendInfo, workers = 1): string {
+  const counted = `${detail}, ${threads} ${threads === 1 ? "thread" : "threads"}`;
+  return workers === 1 ? counted : `${counted} in each of ${workers} processes`;
 }

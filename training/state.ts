@@ -140,6 +140,7 @@ const FREE_KEYS: ReadonlySet<string> = new Set([
   "logEverySteps",
   "checkpointEverySeconds",
   "inputWorkers",
+  "workers",
 ] satisfies (keyof TrainConfig)[]);
 
 /** Digest of what decides the weights of a step: a resumed run must not mix two experiments. */

@@ -24,6 +24,7 @@ import { arithmeticOf } from "./keeper.ts";
 import { percent } from "./input/wait.ts";
 import type { Objective } from "./objective.ts";
 import { findRecipe, RECIPES } from "./recipes.ts";
+import { crewOf, prepareForCrew } from "./parallel/crew.ts";
 import { findRun, refuseExistingRun, RunFolder, runName } from "./run-folder.ts";
 import { configDigest, readState, type TrainState } from "./state.ts";
 import { train, type TrainResult } from "./trainer.ts";
@@ -37,6 +38,7 @@ export interface TrainFlags {
   readonly seed?: string;
   readonly batchSize?: string;
   readonly learningRate?: string;
+  readonly workers?: string;
   readonly skipCorrupt?: boolean;
   readonly set?: readonly string[];
   readonly out?: string;
@@ -75,6 +77,7 @@ export async function trainCommand(
   const out = resumed?.path ?? (await newRunPath(flags, scratch));
   if (resumed === undefined) await refuseExistingRun(out);
 
+  prepareForCrew(config);
   const quiet = flags.quiet === true;
   const tell = quiet ? (): void => undefined : say;
   const experiment = await openExperiment(config, {
@@ -92,12 +95,17 @@ export async function trainCommand(
           })
         : await RunFolder.reopen(out, resumed.state.counters.step);
     tell(introduction(experiment, shown(out), resumed?.state));
+    const crew = crewOf(experiment, {
+      ...(resumed === undefined ? {} : { state: run.checkpoint("state") }),
+      ...(overfitBatches === undefined ? {} : { overfitBatches }),
+    });
     const stop = stopOnSignals(shown(out));
     const progress = progressOf(config.recipe, "step", quiet);
     try {
       const result = await train(experiment, run, {
         ...(resumed === undefined ? {} : { resume: resumed.state }),
         ...(overfitBatches === undefined ? {} : { overfitBatches }),
+        ...(crew === undefined ? {} : { crew }),
         signal: stop.signal,
         progress,
         warn: sayOverBar,
@@ -106,6 +114,7 @@ export async function trainCommand(
     } finally {
       progress.finish();
       stop.release();
+      await crew?.close();
     }
   } finally {
     experiment.dispose();
@@ -168,7 +177,7 @@ function withFlags(layers: readonly NamedLayer[], flags: TrainFlags): NamedLayer
   const values: Record<string, unknown> = {};
   if (flags.dataset !== undefined) values["dataset"] = flags.dataset;
   if (flags.skipCorrupt === true) values["skipCorrupt"] = true;
-  for (const key of ["seconds", "steps", "seed", "batchSize", "learningRate"] as const) {
+  for (const key of ["seconds", "steps", "seed", "batchSize", "learningRate", "workers"] as const) {
     const text = flags[key];
     if (text !== undefined) values[key] = plainNumber(text, flagName(key));
   }
@@ -231,16 +240,17 @@ function introduction(experiment: Experiment, out: string, state: TrainState | u
     config.steps === undefined ? undefined : `${config.steps} steps`,
     config.seconds === undefined ? undefined : `${config.seconds} s`,
   ];
+  const processes = config.workers === 1 ? "" : ` in each of ${config.workers} processes`;
   const lines = [
     `run ${out}: ${config.recipe} on ${dataset.name}, seed ${config.seed}, ${length.filter(Boolean).join(" or ")}`,
-    `${describeBackend(backend)}; ${weights.toLocaleString("en")} weights; ${
+    `${describeBackend(backend)}${processes}; ${weights.toLocaleString("en")} weights; ${
       validation === undefined
         ? "nothing to validate on, so the last encoder is the result"
         : `validated on ${validation.groupCount} groups`
     }`,
   ];
   if (state !== undefined) {
-    const here = arithmeticOf(backend);
+    const here = arithmeticOf(backend, config.workers);
     const before = state.counters.backend;
     lines.push(
       here === before
@@ -292,6 +302,7 @@ async function report(
     seconds,
     backend: backend.name,
     backendDetail: describeBackend(backend),
+    workers: config.workers,
     examplesPerSecond,
     inputWaitShare,
     loss,

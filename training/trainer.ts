@@ -3,7 +3,7 @@
  * checkpoint. Everything random is a function of (seed, step), so that a resumed run is the same run.
  */
 import { setImmediate } from "node:timers/promises";
-import { assert } from "../base/errors.ts";
+import { assert, SomaError } from "../base/errors.ts";
 import type { FolderWriteOptions } from "../base/folders.ts";
 import { SILENT, type Progress } from "../base/progress.ts";
 import { tf, type Variable } from "../models/backend.ts";
@@ -16,7 +16,10 @@ import type { Input } from "./input/input.ts";
 import { inputWorkerCount, openInput } from "./input/open.ts";
 import { InputWait, percent } from "./input/wait.ts";
 import { Keeper } from "./keeper.ts";
+import type { EmbeddingStep } from "./objective.ts";
 import { AdamW, clipScale, WeightAverage } from "./optimizer.ts";
+import type { Crew } from "./parallel/crew.ts";
+import type { SpreadGradients } from "./parallel/spread.ts";
 import type { RunFolder } from "./run-folder.ts";
 import { learningRateAt } from "./schedule.ts";
 import type { TrainState } from "./state.ts";
@@ -30,6 +33,8 @@ export interface TrainOptions {
   readonly warn?: (sentence: string) => void;
   /** Train on the first N batches over and over: a sound objective drives their loss to its floor. */
   readonly overfitBatches?: number;
+  /** The other processes, if this one does not train alone; they stay the caller's to close. */
+  readonly crew?: Crew;
   /** How checkpoints reach the disk; given by tests to fail where a disk would. */
   readonly write?: FolderWriteOptions;
 }
@@ -52,8 +57,9 @@ export interface TrainResult {
 
 /**
  * Train until the budget is spent. The experiment stays the caller's to dispose.
- * @throws SomaError NOT_FINITE (failure), DISK_FULL (resources), what the input throws (input/input.ts), or the signal's
- *   reason. In each case the checkpoints that were saved before stand whole; of the last two, the newest step is saved.
+ * @throws SomaError NOT_FINITE (failure), DISK_FULL (resources), what the input throws (input/input.ts), what a crew
+ *   throws (parallel/crew.ts), or the signal's reason. In each case the checkpoints that were saved before stand whole;
+ *   of the last three, the newest step is saved.
  */
 export async function train(
   experiment: Experiment,
@@ -68,6 +74,7 @@ export async function train(
       overfitBatches: options.overfitBatches,
       workers: inputWorkerCount(config),
       takes: config.accumulate,
+      part: options.crew?.part,
       signal: options.signal,
     },
   );
@@ -84,8 +91,8 @@ async function trainOn(
   run: RunFolder,
   options: TrainOptions,
 ): Promise<TrainResult> {
-  const { config, encoder, losses, parameters } = experiment;
-  const { resume, signal, progress = SILENT, warn = () => undefined, write = {} } = options;
+  const { config, losses, parameters } = experiment;
+  const { resume, signal, crew, progress = SILENT, warn = () => undefined, write = {} } = options;
   const counters = resume?.counters;
   const optimizer = new AdamW(parameters, config);
   if (resume !== undefined) optimizer.restore(resume.adam);
@@ -104,21 +111,26 @@ async function trainOn(
   budget.planValidation(keeper.rehearse(step));
   // A run that is killed before its first checkpoint can be resumed too.
   if (resume === undefined) await keeper.saveState({ step, seconds: 0 });
+  await crew?.begin();
+  /** What was trained is sound, whatever became of others. What the first step begins with is saved already. */
+  const saveAndThrow = async (error: unknown): Promise<never> => {
+    const isSound = !(error instanceof SomaError && error.code === "WORKERS_DIFFER");
+    if (isSound && step > firstStep) await keeper.save({ step, seconds: budget.elapsedS });
+    throw error;
+  };
   budget.start();
   while (!budget.isSpent(step)) {
     const tensorCount = tf.memory().numTensors;
     wait.begin();
-    const drawn = await input.take(config.accumulate).catch(async (error: unknown) => {
-      // What was trained is sound, whatever became of the input. What the first step begins with is saved already.
-      if (step > firstStep) await keeper.save({ step, seconds: budget.elapsedS });
-      throw error;
-    });
+    const drawn = await input.take(config.accumulate).catch(saveAndThrow);
     wait.arrived();
     const batches = drawn.map((batch) => prepareStep(batch, losses));
-    const gradients = computeGradients(batches, encoder, parameters);
+    const rate = learningRateAt(budget.progress(step), config);
+    const gradients = await (crew === undefined
+      ? ownGradients(batches, experiment)
+      : crew.gradients(batches, { learningRate: rate }).catch(saveAndThrow));
     assertFinite(gradients, step);
     if (step === firstStep) warnOfIdle(gradients, parameters, warn);
-    const rate = learningRateAt(budget.progress(step), config);
     const gradientScale = clipScale(gradients.norm, config.clipNorm);
     optimizer.update(gradients.arrays, { learningRate: rate, gradientScale });
     average?.update(optimizer.weights);
@@ -129,7 +141,8 @@ async function trainOn(
     wait.end();
     step++;
     loss = gradients.loss;
-    exampleCount += batches.reduce((sum, batch) => sum + batch.exampleCount, 0);
+    exampleCount += gradients.exampleCount;
+    await crew?.compareWeights(step).catch(saveAndThrow);
     if (step % config.logEverySteps === 0 || step === 1) {
       run.log({
         kind: "train",
@@ -173,6 +186,15 @@ async function trainOn(
     validation: keeper.scores,
     best: keeper.best,
   };
+}
+
+/** As a crew gives them, by this process alone. */
+function ownGradients(
+  batches: readonly EmbeddingStep[],
+  { encoder, parameters }: Experiment,
+): SpreadGradients {
+  const exampleCount = batches.reduce((sum, batch) => sum + batch.exampleCount, 0);
+  return { ...computeGradients(batches, encoder, parameters), exampleCount };
 }
 
 /** Parts of the loss under names of their own: "loss/contrastive". */

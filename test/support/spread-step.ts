@@ -11,7 +11,7 @@ import type { MaskedTokens } from "../../tokenizers/tokenizer.ts";
 import { prepareStep } from "../../training/combine.ts";
 import type { EmbeddingStep } from "../../training/objective.ts";
 import { OBJECTIVES } from "../../training/objectives/registry.ts";
-import { shareOf } from "../../training/parallel/group.ts";
+import { shareOf } from "../../training/parallel/share.ts";
 
 export interface SpreadCase {
   /** Groups in a batch. */
@@ -74,7 +74,7 @@ export class SpreadStep {
     const { groups, accumulate } = this.given;
     return Array.from({ length: accumulate }, (_, a) => {
       const pack = (rows: readonly MaskedTokens[]) => {
-        const { begin, end } = shareOf(rows.length, rank, size);
+        const { begin, end } = shareOf(rows.length, { rank, size });
         const mine = rows.slice(begin, end);
         if (mine.length > 0) return packTokens(mine);
         const { kind } = packTokens(rows.slice(0, 1));

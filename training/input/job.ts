@@ -8,8 +8,9 @@ import type { TokenBatch } from "../../models/batch.ts";
 import type { EncoderConfig } from "../../models/config.ts";
 import { loadTextTokenizer } from "../../tokenizers/text/sentencepiece.ts";
 import type { SampleExample, Sampler, SamplerFactory } from "../sampler.ts";
+import { shareOf, type Part } from "../parallel/share.ts";
 import type { BatchMemory } from "./memory.ts";
-import { packRows } from "./pack.ts";
+import { packNoneOf, packRows } from "./pack.ts";
 
 export interface InputJob {
   /** Objectives whose samplers are registered (objectives/samplers.ts), in the order of their losses. */
@@ -23,7 +24,12 @@ export interface InputJob {
   readonly encoder: EncoderConfig;
   readonly seed: number;
   readonly batchSize: number;
+  /** The rows of every batch that are packed; undefined: all of them. */
+  readonly part?: Part;
 }
+
+/** All rows: one process trains alone. */
+const WHOLE: Part = { rank: 0, size: 1 };
 
 /** What was drawn for one step: for each objective its batches, in the order that its loss takes them in. */
 export type DrawnStep = readonly (readonly TokenBatch[])[];
@@ -57,11 +63,17 @@ export async function openSamplers(
   });
 }
 
-/** Draw a step and pack it. @param memory  owns the arrays */
+/** Draw a step and pack what is this process's part of it. @param memory  owns the arrays */
 export function drawStep(
   samplers: readonly Sampler[],
   step: number,
   memory: BatchMemory,
+  part = WHOLE,
 ): DrawnStep {
-  return samplers.map((sampler) => sampler.draw(step).map((rows) => packRows(rows, memory)));
+  return samplers.map((sampler) =>
+    sampler.draw(step).map((rows) => {
+      const { begin, end } = shareOf(rows.length, part);
+      return begin === end ? packNoneOf(rows) : packRows(rows.slice(begin, end), memory);
+    }),
+  );
 }

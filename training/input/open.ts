@@ -1,6 +1,7 @@
 /** Chooses who draws the trainer's batches: this thread when they are wanted, or others ahead of time (prefetch.ts). */
 import { availableParallelism } from "node:os";
 import type { TrainConfig } from "../config.ts";
+import type { Part } from "../parallel/share.ts";
 import type { Sampler } from "../sampler.ts";
 import type { Input } from "./input.ts";
 import { drawStep, type DrawnStep, type InputJob } from "./job.ts";
@@ -22,16 +23,24 @@ export interface InputOptions {
   readonly workers: number;
   /** Steps that `take` will ask for at a time. */
   readonly takes: number;
+  /** The rows of every batch that are packed; undefined: all of them. */
+  readonly part?: Part | undefined;
   /** Aborted: a `take` that waits for a thread ends with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
 }
 
 export function openInput(source: InputSource, options: InputOptions): Input {
-  const { first, overfitBatches = Number.MAX_SAFE_INTEGER, workers, takes, signal } = options;
+  const { first, overfitBatches = Number.MAX_SAFE_INTEGER, workers, takes, part, signal } = options;
   const stepOf = (ticket: number): number => (first + ticket) % overfitBatches;
   return source.job === undefined || workers === 0
-    ? new OwnInput(source.samplers, stepOf)
-    : new Prefetcher({ job: source.job, stepOf, workers, takes, signal });
+    ? new OwnInput(source.samplers, stepOf, part)
+    : new Prefetcher({
+        job: part === undefined ? source.job : { ...source.job, part },
+        stepOf,
+        workers,
+        takes,
+        signal,
+      });
 }
 
 /** A run of so few steps is over before a thread has started. */
@@ -56,12 +65,18 @@ export function inputWorkerCount(
 class OwnInput implements Input {
   private readonly samplers: readonly Sampler[];
   private readonly stepOf: (ticket: number) => number;
+  private readonly part: Part | undefined;
   private readonly memories: BatchMemory[] = [];
   private ticket = 0;
 
-  constructor(samplers: readonly Sampler[], stepOf: (ticket: number) => number) {
+  constructor(
+    samplers: readonly Sampler[],
+    stepOf: (ticket: number) => number,
+    part: Part | undefined,
+  ) {
     this.samplers = samplers;
     this.stepOf = stepOf;
+    this.part = part;
   }
 
   take(count: number): Promise<readonly DrawnStep[]> {
@@ -70,7 +85,7 @@ class OwnInput implements Input {
     return Promise.resolve().then(() =>
       this.memories.slice(0, count).map((memory) => {
         memory.reset();
-        return drawStep(this.samplers, this.stepOf(this.ticket++), memory);
+        return drawStep(this.samplers, this.stepOf(this.ticket++), memory, this.part);
       }),
     );
   }

@@ -18,6 +18,25 @@ export function packRows(rows: Rows, memory: BatchMemory): TokenBatch {
     : packPictures(rows.map(asPicture), memory);
 }
 
+/** The batch of no rows that a process has which has no part in `rows`: of their kind. */
+export function packNoneOf(rows: Rows): TokenBatch {
+  const none = {
+    size: 0,
+    units: 1,
+    visible: new Float32Array(0),
+    lengths: new Float32Array(0),
+  } as const;
+  return rows[0]?.kind === "text"
+    ? { ...none, kind: "ids", ids: new Int32Array(0) }
+    : {
+        ...none,
+        kind: "patches",
+        patches: new Uint8Array(0),
+        patchBytes: PATCH_BYTES,
+        grids: [],
+      };
+}
+
 function packTexts(rows: readonly TextRow[], memory: BatchMemory): IdBatch {
   const size = rows.length;
   const units = Math.max(1, ...rows.map(({ ids }) => ids.length));

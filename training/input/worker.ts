@@ -12,7 +12,8 @@ import {
 import { BatchMemory } from "./memory.ts";
 
 const port = present(parentPort, "this is the entry of a thread");
-const samplers = openSamplers(workerData as InputJob, SAMPLERS);
+const job = workerData as InputJob;
+const samplers = openSamplers(job, SAMPLERS);
 /** Of what was drawn and is still read, by ticket. */
 const lent = new Map<number, BatchMemory>();
 const free: BatchMemory[] = [];
@@ -39,7 +40,7 @@ async function answer(ticket: number, step: number): Promise<InputAnswer> {
     const memory = free.pop() ?? new BatchMemory();
     memory.reset();
     lent.set(ticket, memory);
-    return { kind: "drawn", ticket, drawn: drawStep(ready, step, memory) };
+    return { kind: "drawn", ticket, drawn: drawStep(ready, step, memory, job.part) };
   } catch (error) {
     if (error instanceof SomaError) return { kind: "refused", ticket, failure: error.failure };
     const stack = error instanceof Error ? (error.stack ?? error.message) : String(error);

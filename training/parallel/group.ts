@@ -7,6 +7,7 @@
  */
 import { assert, present, SomaError } from "../../base/errors.ts";
 import { workerName, type Rendezvous } from "./rendezvous.ts";
+import { shareOf } from "./share.ts";
 import type { SharedMemory } from "./shared-memory.ts";
 
 /** Numbers in a slot: longer arrays go through it in pieces, so memory does not grow with the model. */
@@ -15,19 +16,6 @@ const SLOT_LENGTH = 1 << 20;
 /** Bytes of shared memory for so many ranks. */
 export function groupBytes(size: number, slotLength = SLOT_LENGTH): number {
   return (2 * size + 1) * slotLength * Float32Array.BYTES_PER_ELEMENT;
-}
-
-/** A part of `count` things in order: ranks differ by one at most, and the first have more. */
-export interface Share {
-  readonly begin: number;
-  readonly end: number;
-}
-
-export function shareOf(count: number, rank: number, size: number): Share {
-  const least = Math.floor(count / size);
-  const extra = count % size;
-  const begin = rank * least + Math.min(rank, extra);
-  return { begin, end: begin + least + (rank < extra ? 1 : 0) };
 }
 
 export class Group {
@@ -53,12 +41,11 @@ export class Group {
 
   /** `values` becomes the sum over ranks, the same bits on each. @param values as long on every rank */
   async sum(values: Float32Array): Promise<void> {
-    const { rank, size } = this;
     for (let start = 0; start < values.length; start += this.slotLength) {
       const piece = values.subarray(start, start + this.slotLength);
-      this.memory.write(piece, this.slot(rank));
+      this.memory.write(piece, this.slot(this.rank));
       await this.agree(`sum of ${values.length} from ${start}`);
-      const { begin, end } = shareOf(piece.length, rank, size);
+      const { begin, end } = shareOf(piece.length, this);
       this.memory.write(this.sumOfSlots(begin, end), this.sums(begin));
       this.half = 1 - this.half;
       await this.rendezvous.meet("added");

@@ -4,8 +4,9 @@ import { tmpdir } from "node:os";
 import fc from "fast-check";
 import { afterEach, describe, expect, test } from "vitest";
 import { SomaError } from "../../../base/errors.ts";
-import { Group, groupBytes, shareOf } from "../../../training/parallel/group.ts";
+import { Group, groupBytes } from "../../../training/parallel/group.ts";
 import type { Rendezvous } from "../../../training/parallel/rendezvous.ts";
+import { shareOf } from "../../../training/parallel/share.ts";
 import { SharedMemory } from "../../../training/parallel/shared-memory.ts";
 
 const open: SharedMemory[] = [];
@@ -46,7 +47,7 @@ describe("a share", () => {
   test("shares cover everything once, in order, and differ by one at most", () => {
     fc.assert(
       fc.property(fc.nat(1000), fc.integer({ min: 1, max: 70 }), (count, size) => {
-        const shares = Array.from({ length: size }, (_, rank) => shareOf(count, rank, size));
+        const shares = Array.from({ length: size }, (_, rank) => shareOf(count, { rank, size }));
         expect(shares[0]?.begin).toBe(0);
         expect(shares.at(-1)?.end).toBe(count);
         const lengths = shares.map(({ begin, end }) => end - begin);
