@@ -2,13 +2,16 @@
 import { assert } from "../base/errors.ts";
 import { unitCount, type Grid, type MaskedTokens } from "../tokenizers/tokenizer.ts";
 
-/** B sequences of up to N patches. Padding and hidden units have visible = 0 and zero bytes. */
+/** B sequences of up to N patches. Padding and hidden units have visible = 0, and zeros for content. */
 export interface PatchBatch {
   readonly kind: "patches";
   readonly size: number;
   readonly units: number;
-  /** Uint8Array [B, N, patchBytes] */
-  readonly patches: Uint8Array;
+  /**
+   * [B, N, patchBytes]: the patches' bytes, or their ink (stems/ink.ts) if whoever packed the batch has made that
+   * already, e.g. a thread that draws ahead of the training.
+   */
+  readonly patches: Uint8Array | Float32Array;
   readonly patchBytes: number;
   /** The grid of each sequence, hidden units counted. [B] */
   readonly grids: readonly Grid[];

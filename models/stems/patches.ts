@@ -12,26 +12,7 @@ import type { PatchBatch } from "../batch.ts";
 import { Linear } from "../layers/linear.ts";
 import { relu } from "../layers/relu.ts";
 import type { Scope } from "../module.ts";
-
-const SIDE = 16; // of a patch, in pixels
-const CELL = 4; // side of the first convolution, in pixels
-const QUAD = 8; // side of the second, in pixels
-const CELL_NUMBERS = CELL * CELL * 3;
-const PATCH_BYTES = SIDE * SIDE * 3;
-
-/**
- * Where in a patch's bytes each number of the first layer's input comes from. Cells stand in the order that the second
- * layer reads them, quad by quad, so that no tensor is ever transposed.
- */
-const SOURCE = Uint16Array.from({ length: PATCH_BYTES }, (_, at) => {
-  const cell = Math.floor(at / CELL_NUMBERS);
-  const quad = Math.floor(cell / 4);
-  const pixel = Math.floor((at % CELL_NUMBERS) / 3);
-  const x = (quad % 2) * QUAD + (cell % 2) * CELL + (pixel % CELL);
-  const y =
-    Math.floor(quad / 2) * QUAD + (Math.floor(cell / 2) % 2) * CELL + Math.floor(pixel / CELL);
-  return (y * SIDE + x) * 3 + (at % 3);
-});
+import { CELL_NUMBERS, inkOf, PATCH_BYTES } from "./ink.ts";
 
 export class PatchStem {
   /** Numbers in a token. */
@@ -66,18 +47,10 @@ export class PatchStem {
     );
     const R = batch.size * batch.units; // patches
     const [C1, C2] = this.channels;
-    const cells = tf.tensor2d(inkOf(batch.patches), [R * 16, CELL_NUMBERS]);
+    const ink = batch.patches instanceof Float32Array ? batch.patches : inkOf(batch.patches);
+    const cells = tf.tensor2d(ink, [R * 16, CELL_NUMBERS]);
     const first = relu(this.pixels.forward(cells)); // [R·16, C1]
     const second = relu(this.cells.forward(tf.reshape<Rank.R2>(first, [R * 4, 4 * C1]))); // [R·4, C2]
     return tf.reshape<Rank.R2>(second, [R, 4 * C2]);
   }
-}
-
-/** Bytes as darkness, in the order of `SOURCE`: white, the ground that alpha is laid over, is 0 and black is 1. */
-function inkOf(bytes: Uint8Array): Float32Array {
-  const ink = new Float32Array(bytes.length);
-  for (let patch = 0; patch < bytes.length; patch += PATCH_BYTES)
-    for (let i = 0; i < PATCH_BYTES; i++)
-      ink[patch + i] = 1 - (bytes[patch + (SOURCE[i] ?? 0)] ?? 0) / 255;
-  return ink;
 }
