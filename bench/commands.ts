@@ -3,6 +3,7 @@ import type { Command } from "commander";
 import type { EvaluateFlags } from "./quality/evaluate-command.ts";
 import type { SeedsFlags } from "./quality/seeds-command.ts";
 import type { ServingBenchFlags } from "./speed/serving-command.ts";
+import type { TrainStepFlags } from "./speed/train-step-command.ts";
 
 export function registerBenchCommands(program: Command): void {
   registerEvaluate(program);
@@ -11,10 +12,11 @@ export function registerBenchCommands(program: Command): void {
     .description("measure what stands in bench/RESULTS.md again: quality over seeds, speed")
     .addHelpText(
       "after",
-      "\nExamples:\n  soma bench quality emoji-image --seeds 1,2,3 --seconds 150\n  soma bench serving runs/first --requests 2000",
+      "\nExamples:\n  soma bench quality emoji-image --seeds 1,2,3 --seconds 150\n  soma bench serving runs/first --requests 2000\n  soma bench train-step --peer",
     );
   registerQuality(bench);
   registerServing(bench);
+  registerTrainStep(bench);
 }
 
 function registerEvaluate(program: Command): void {
@@ -99,6 +101,41 @@ function registerServing(bench: Command): void {
     .action(async (checkpoint: string, flags: ServingBenchFlags) => {
       const { servingBenchCommand } = await import("./speed/serving-command.ts");
       await servingBenchCommand(checkpoint, flags);
+    });
+}
+
+function registerTrainStep(bench: Command): void {
+  bench
+    .command("train-step")
+    .description("time and memory of one training step of a vision transformer, beside PyTorch")
+    .option("--width <n>", "numbers in a token", "192")
+    .option("--layers <n>", "transformer layers", "6")
+    .option("--heads <n>", "heads of attention", "3")
+    .option("--tokens <n>", "tokens of an example", "64")
+    .option("--batch <n>", "examples of a step", "32")
+    .option("--steps <n>", "steps that count, and forward passes that count", "20")
+    .option("--warmup <n>", "steps before those", "3")
+    .option("--seed <n>", "weights and inputs follow from it", "1")
+    .option("--threads <n>", "threads of one operation (default: one a core)")
+    .option("--precision <name>", "float32, or bf16 in products of matrices", "float32")
+    .option(
+      "--peer [python]",
+      "in turn with PyTorch, each time in a process of its own (default: $SOMA_PEER_PYTHON, python3)",
+    )
+    .option("--pairs <n>", "runs of each with --peer (default: 5)")
+    .option("--json", "one JSON document on stdout")
+    .option("-q, --quiet", "no progress")
+    .addHelpText(
+      "after",
+      `
+Examples:
+  soma bench train-step --width 192 --layers 6 --heads 3 --tokens 64 --batch 32 --steps 20 --json
+  soma bench train-step --peer peer/bin/python --pairs 7
+  soma bench train-step --width 32 --layers 1 --heads 1 --tokens 8 --batch 4 --steps 10000`,
+    )
+    .action(async (flags: TrainStepFlags) => {
+      const { trainStepCommand } = await import("./speed/train-step-command.ts");
+      await trainStepCommand(flags);
     });
 }
 

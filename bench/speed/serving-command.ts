@@ -4,6 +4,7 @@ import { fileURLToPath } from "node:url";
 import { SomaError } from "../../base/errors.ts";
 import { terminalProgress } from "../../base/progress.ts";
 import { printJson, say, table } from "../../base/terminal.ts";
+import { positiveInteger } from "./flags.ts";
 import { benchServing, type ServingBenchResult } from "./serving.ts";
 
 export interface ServingBenchFlags {
@@ -91,16 +92,5 @@ function listeningUrl(child: ChildProcess): Promise<string> {
         }),
       );
     });
-  });
-}
-
-function positiveInteger(text: string, flag: string): number {
-  const value = Number(text);
-  if (Number.isSafeInteger(value) && value > 0) return value;
-  throw new SomaError({
-    code: "BAD_FLAG",
-    kind: "usage",
-    what: `${flag} is "${text}"`,
-    next: "give a whole number above 0",
   });
 }
