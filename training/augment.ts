@@ -3,12 +3,10 @@
  * that contrastive training compares the first with. What moves in is white, the ground that alpha is laid over.
  */
 import { z } from "../base/schema.ts";
+import { CELL, DARKNESS, PATCH_BYTES, RUN_PLACES } from "../models/stems/ink.ts";
 import type { Image } from "../tokenizers/tokenizer.ts";
 import type { Rng } from "../tokenizers/random.ts";
 import { PATCH_SIDE } from "../tokenizers/units.ts";
-
-/** Of a 16×16 RGB patch, as tokenizers/image/patches.ts cuts it. That file reaches the decoder, which is slow to load. */
-export const PATCH_BYTES = PATCH_SIDE * PATCH_SIDE * 3;
 
 const share = z.number().min(0).max(1);
 
@@ -91,86 +89,130 @@ export function drawView(
   return { matrix, gains, lift };
 }
 
-/** What each value of a channel becomes. Uint8Array [256] */
-function tintTable(gain: number, lift: number): Uint8Array {
-  const table = new Uint8ClampedArray(256);
-  for (let value = 0; value < 256; value++) table[value] = value * gain + lift;
-  return new Uint8Array(table.buffer);
-}
-
 /** Fractions of a pixel are counted in 1/256, places in 1/65536: integers, equal on every machine, and fast. */
 const PLACE_ONE = 1 << 16;
 const HALF = PLACE_ONE / 2;
 
 /**
- * Draw the view of `image` [16·rows × 16·columns] straight into patch order, by bilinear resampling. The hot loop of
+ * Draw the view of `image` [16·rows × 16·columns] as ink (models/stems/ink.ts), by bilinear resampling. The hot loop of
  * the input side.
- * @param positions  of the patches to draw  @param patches [units × 768], all but those left as they are
+ * @param positions  of the patches to draw  @param ink [units × 768], all but those patches left as they are
  */
 export function renderView(
   image: Image,
   view: View,
   positions: Iterable<number>,
-  patches: Uint8Array,
+  ink: Float32Array,
 ): void {
   const { width, height, pixels } = image;
   const { matrix, gains, lift } = view;
-  const tintR = tintTable(gains[0], lift);
-  const tintG = tintTable(gains[1], lift);
-  const tintB = tintTable(gains[2], lift);
+  const inkR = inkTable(gains[0], lift);
+  const inkG = inkTable(gains[1], lift);
+  const inkB = inkTable(gains[2], lift);
   const columns = width / PATCH_SIDE;
-  const stepX = Math.round(matrix.xx * PLACE_ONE);
-  const stepY = Math.round(matrix.yx * PLACE_ONE);
+  const rowBytes = width * 3;
+  // "| 0" keeps the engine from carrying these as floats.
+  const stepX = Math.round(matrix.xx * PLACE_ONE) | 0;
+  const stepY = Math.round(matrix.yx * PLACE_ONE) | 0;
+  // From here on a place has no pixel to its right, or none below.
+  const endX = (width - 1) * PLACE_ONE;
+  const endY = (height - 1) * PLACE_ONE;
   for (const position of positions) {
     const x0 = (position % columns) * PATCH_SIDE;
     const y0 = Math.floor(position / columns) * PATCH_SIDE;
-    let to = position * PATCH_BYTES;
-    for (let y = y0; y < y0 + PATCH_SIDE; y++) {
-      let placeX = Math.round((matrix.xy * y + matrix.x1) * PLACE_ONE) + x0 * stepX;
-      let placeY = Math.round((matrix.yy * y + matrix.y1) * PLACE_ONE) + x0 * stepY;
-      for (let i = 0; i < PATCH_SIDE; i++) {
-        const left = placeX >> 16;
-        const top = placeY >> 16;
-        const fx = (placeX >> 8) & 255;
-        const fy = (placeY >> 8) & 255;
-        // Weights of the four pixels around, of 65536 in all.
-        const w11 = fx * fy;
-        const w10 = (fx << 8) - w11;
-        const w01 = (fy << 8) - w11;
-        const w00 = PLACE_ONE - w11 - w10 - w01;
-        let r = PLACE_ONE * 255 + HALF;
-        let g = r;
-        let b = r;
-        if (left >= 0 && top >= 0 && left < width - 1 && top < height - 1) {
-          const at = (top * width + left) * 3;
-          const under = at + width * 3;
-          /* prettier-ignore */
-          {
-            r = w00 * (pixels[at] ?? 0) + w10 * (pixels[at + 3] ?? 0) + w01 * (pixels[under] ?? 0) + w11 * (pixels[under + 3] ?? 0) + HALF;
-            g = w00 * (pixels[at + 1] ?? 0) + w10 * (pixels[at + 4] ?? 0) + w01 * (pixels[under + 1] ?? 0) + w11 * (pixels[under + 4] ?? 0) + HALF;
-            b = w00 * (pixels[at + 2] ?? 0) + w10 * (pixels[at + 5] ?? 0) + w01 * (pixels[under + 2] ?? 0) + w11 * (pixels[under + 5] ?? 0) + HALF;
+    for (let row = 0; row < PATCH_SIDE; row++) {
+      const y = y0 + row;
+      let placeX = (Math.round((matrix.xy * y + matrix.x1) * PLACE_ONE) + x0 * stepX) | 0;
+      let placeY = (Math.round((matrix.yy * y + matrix.y1) * PLACE_ONE) + x0 * stepY) | 0;
+      for (let run = 0; run < RUNS; run++) {
+        let to = position * PATCH_BYTES + (RUN_PLACES[row * RUNS + run] ?? 0);
+        const lastX = placeX + (CELL - 1) * stepX;
+        const lastY = placeY + (CELL - 1) * stepY;
+        // On a straight line, what lies between two inner places is inside too.
+        const isInside =
+          placeX >= 0 &&
+          placeX < endX &&
+          placeY >= 0 &&
+          placeY < endY &&
+          lastX >= 0 &&
+          lastX < endX &&
+          lastY >= 0 &&
+          lastY < endY;
+        for (let i = 0; i < CELL; i++) {
+          const left = placeX >> 16;
+          const top = placeY >> 16;
+          const fx = (placeX >> 8) & 255;
+          const fy = (placeY >> 8) & 255;
+          if (isInside) {
+            const at = top * rowBytes + left * 3;
+            const under = at + rowBytes;
+            /* prettier-ignore */
+            {
+              ink[to] = inkR[mix(pixels[at] ?? 0, pixels[at + 3] ?? 0, pixels[under] ?? 0, pixels[under + 3] ?? 0, fx, fy)] ?? 0;
+              ink[to + 1] = inkG[mix(pixels[at + 1] ?? 0, pixels[at + 4] ?? 0, pixels[under + 1] ?? 0, pixels[under + 4] ?? 0, fx, fy)] ?? 0;
+              ink[to + 2] = inkB[mix(pixels[at + 2] ?? 0, pixels[at + 5] ?? 0, pixels[under + 2] ?? 0, pixels[under + 5] ?? 0, fx, fy)] ?? 0;
+            }
+          } else {
+            ink[to] = inkR[mixAtBorder(image, left, top, 0, fx, fy)] ?? 0;
+            ink[to + 1] = inkG[mixAtBorder(image, left, top, 1, fx, fy)] ?? 0;
+            ink[to + 2] = inkB[mixAtBorder(image, left, top, 2, fx, fy)] ?? 0;
           }
-        } else if (left >= -1 && top >= -1 && left < width && top < height) {
-          // At the border: white, less what is darker inside.
-          for (let corner = 0; corner < 4; corner++) {
-            const px = left + (corner & 1);
-            const py = top + (corner >> 1);
-            if (px < 0 || px >= width || py < 0 || py >= height) continue;
-            const weight = [w00, w10, w01, w11][corner] ?? 0;
-            const at = (py * width + px) * 3;
-            r -= weight * (255 - (pixels[at] ?? 0));
-            g -= weight * (255 - (pixels[at + 1] ?? 0));
-            b -= weight * (255 - (pixels[at + 2] ?? 0));
-          }
+          to += 3;
+          placeX = (placeX + stepX) | 0;
+          placeY = (placeY + stepY) | 0;
         }
-        patches[to++] = tintR[r >> 16] ?? 0;
-        patches[to++] = tintG[g >> 16] ?? 0;
-        patches[to++] = tintB[b >> 16] ?? 0;
-        placeX += stepX;
-        placeY += stepY;
       }
     }
   }
+}
+
+/** Runs of `CELL` pixels in a row of a patch. */
+const RUNS = PATCH_SIDE / CELL;
+
+/** How dark each value of a channel becomes. Float32Array [256] */
+function inkTable(gain: number, lift: number): Float32Array {
+  const tinted = new Uint8ClampedArray(256);
+  const ink = new Float32Array(256);
+  for (let value = 0; value < 256; value++) {
+    tinted[value] = value * gain + lift;
+    ink[value] = DARKNESS[tinted[value] ?? 0] ?? 0;
+  }
+  return ink;
+}
+
+/**
+ * Four neighbouring values (left and right, of the upper and of the lower line) weighed by nearness: 0 … 255.
+ * @param fx, fy how far right and down, of 256
+ */
+function mix(a: number, b: number, c: number, d: number, fx: number, fy: number): number {
+  const upper = (a << 8) + Math.imul(b - a, fx);
+  const lower = (c << 8) + Math.imul(d - c, fx);
+  return ((upper << 8) + Math.imul(lower - upper, fy) + HALF) >> 16;
+}
+
+/** `mix` where some of the four may lie outside, on white. */
+function mixAtBorder(
+  image: Image,
+  left: number,
+  top: number,
+  channel: number,
+  fx: number,
+  fy: number,
+): number {
+  const { width, height, pixels } = image;
+  if (left < -1 || top < -1 || left >= width || top >= height) return 255;
+  const at = (top * width + left) * 3 + channel;
+  const under = at + width * 3;
+  const [hasLeft, hasRight] = [left >= 0, left < width - 1];
+  const [hasTop, hasBottom] = [top >= 0, top < height - 1];
+  return mix(
+    hasTop && hasLeft ? (pixels[at] ?? 0) : 255,
+    hasTop && hasRight ? (pixels[at + 3] ?? 0) : 255,
+    hasBottom && hasLeft ? (pixels[under] ?? 0) : 255,
+    hasBottom && hasRight ? (pixels[under + 3] ?? 0) : 255,
+    fx,
+    fy,
+  );
 }
 
 /** Positions that stay visible when each unit is hidden with probability `hide`; never none. Reads a word a unit. */

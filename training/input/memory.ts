@@ -17,22 +17,16 @@ export class BatchMemory {
     this.used = 0;
   }
 
-  /** Uint8Array [length] of zeros, valid until `reset`. */
-  bytes(length: number): Uint8Array {
-    const { buffer, offset } = this.take(length);
-    return new Uint8Array(buffer, offset, length).fill(0);
-  }
-
-  /** Float32Array [length] of zeros, valid until `reset`. */
+  /** Float32Array [length] with whatever was in it, valid until `reset`. */
   floats(length: number): Float32Array {
     const { buffer, offset } = this.take(4 * length);
-    return new Float32Array(buffer, offset, length).fill(0);
+    return new Float32Array(buffer, offset, length);
   }
 
-  /** Int32Array [length] of zeros, valid until `reset`. */
+  /** Int32Array [length] with whatever was in it, valid until `reset`. */
   ints(length: number): Int32Array {
     const { buffer, offset } = this.take(4 * length);
-    return new Int32Array(buffer, offset, length).fill(0);
+    return new Int32Array(buffer, offset, length);
   }
 
   private take(sizeBytes: number): { readonly buffer: SharedArrayBuffer; readonly offset: number } {

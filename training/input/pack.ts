@@ -1,9 +1,13 @@
-/** Drawn rows as token batches: here pixels are moved, tinted and cut into patches, straight into the batch. */
+/**
+ * Drawn rows as token batches: here pixels are moved, tinted and cut into patches, straight into the batch, as the stem
+ * reads them (models/stems/ink.ts).
+ */
 import { assert } from "../../base/errors.ts";
 import type { IdBatch, PatchBatch, TokenBatch } from "../../models/batch.ts";
 import type { Grid, Image } from "../../tokenizers/tokenizer.ts";
 import { PATCH_SIDE } from "../../tokenizers/units.ts";
-import { PATCH_BYTES, renderView } from "../augment.ts";
+import { CELL, DARKNESS, PATCH_BYTES, RUN_PLACES } from "../../models/stems/ink.ts";
+import { renderView } from "../augment.ts";
 import type { PictureRow, Row, Rows, TextRow } from "../sampler.ts";
 import type { BatchMemory } from "./memory.ts";
 
@@ -40,8 +44,8 @@ export function packNoneOf(rows: Rows): TokenBatch {
 function packTexts(rows: readonly TextRow[], memory: BatchMemory): IdBatch {
   const size = rows.length;
   const units = Math.max(1, ...rows.map(({ ids }) => ids.length));
-  const ids = memory.ints(size * units);
-  const visible = memory.floats(size * units);
+  const ids = memory.ints(size * units).fill(0);
+  const visible = memory.floats(size * units).fill(0);
   const lengths = memory.floats(size);
   rows.forEach((row, b) => {
     lengths[b] = row.ids.length;
@@ -57,18 +61,20 @@ function packPictures(rows: readonly PictureRow[], memory: BatchMemory): PatchBa
   const size = rows.length;
   const grids = rows.map(({ image }) => gridOf(image));
   const units = Math.max(...grids.map(unitsOf));
-  const patches = memory.bytes(size * units * PATCH_BYTES);
-  const visible = memory.floats(size * units);
+  const patches = memory.floats(size * units * PATCH_BYTES);
+  const visible = memory.floats(size * units).fill(0);
   const lengths = memory.floats(size);
   rows.forEach(({ image, view, visible: seen }, b) => {
     const count = unitsOf(gridOf(image));
     lengths[b] = count;
     const positions = seen ?? Uint32Array.from({ length: count }, (_, n) => n);
     for (const n of positions) visible[b * units + n] = 1;
+    for (let n = b * units; n < (b + 1) * units; n++)
+      if (visible[n] === 0) patches.fill(0, n * PATCH_BYTES, (n + 1) * PATCH_BYTES);
     const start = b * units * PATCH_BYTES;
-    const target = patches.subarray(start, start + count * PATCH_BYTES);
-    if (view === undefined) cutPatches(image, positions, target);
-    else renderView(image, view, positions, target);
+    const ink = patches.subarray(start, start + count * PATCH_BYTES);
+    if (view === undefined) cutPatches(image, positions, ink);
+    else renderView(image, view, positions, ink);
   });
   return {
     kind: "patches",
@@ -82,18 +88,20 @@ function packPictures(rows: readonly PictureRow[], memory: BatchMemory): PatchBa
   };
 }
 
-/** The patches at `positions` as they are; see tokenizers/image/patches.ts. @param patches [units × 768] */
-function cutPatches(image: Image, positions: Iterable<number>, patches: Uint8Array): void {
+/** The patches at `positions` as they are. @param ink [units × 768] */
+function cutPatches(image: Image, positions: Iterable<number>, ink: Float32Array): void {
   const { width, pixels } = image;
   const columns = width / PATCH_SIDE;
-  const rowBytes = PATCH_SIDE * 3; // one pixel row of one patch
+  const runs = PATCH_SIDE / CELL; // runs of pixels in a row of a patch
   for (const position of positions) {
     const left = (position % columns) * PATCH_SIDE;
     const top = Math.floor(position / columns) * PATCH_SIDE;
-    for (let y = 0; y < PATCH_SIDE; y++) {
-      const from = ((top + y) * width + left) * 3;
-      patches.set(pixels.subarray(from, from + rowBytes), position * PATCH_BYTES + y * rowBytes);
-    }
+    RUN_PLACES.forEach((place, run) => {
+      const y = top + Math.floor(run / runs);
+      const from = (y * width + left + (run % runs) * CELL) * 3;
+      const to = position * PATCH_BYTES + place;
+      for (let i = 0; i < CELL * 3; i++) ink[to + i] = DARKNESS[pixels[from + i] ?? 0] ?? 0;
+    });
   }
 }
 

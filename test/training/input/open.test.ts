@@ -18,10 +18,10 @@ test("a number is taken at its word, where threads can be loaded at all", () => 
   expect(inputWorkerCount({ inputWorkers: 3, seconds: 150 }, 64, false)).toBe(0);
 });
 
-test("arrays of a memory do not overlap, are zero, and after a reset lie in one buffer that stays", () => {
+test("arrays of a memory do not overlap, and after a reset lie in one buffer that stays", () => {
   const memory = new BatchMemory();
-  const draw = (): readonly [Uint8Array, Float32Array, Int32Array] => [
-    memory.bytes(7),
+  const draw = (): readonly [Float32Array, Float32Array, Int32Array] => [
+    memory.floats(7),
     memory.floats(1000),
     memory.ints(33),
   ];
@@ -34,15 +34,11 @@ test("arrays of a memory do not overlap, are zero, and after a reset lie in one 
   fill(draw());
   memory.reset();
   const second = draw();
-  for (const array of second) expect([...new Set(array)]).toEqual([0]);
   expect(new Set(second.map(({ buffer }) => buffer)).size).toBe(1);
   fill(second);
   memory.reset();
   const third = draw();
-  for (const array of third) {
-    expect(array.buffer).toBe(second[0].buffer);
-    expect([...new Set(array)]).toEqual([0]);
-  }
+  for (const array of third) expect(array.buffer).toBe(second[0].buffer);
 });
 
 test("the wait share is of step time alone, whole and since it was last asked", () => {

@@ -1,9 +1,10 @@
 /** Rows packed as `packTokens` packs them: the one rule of what a batch looks like. */
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { assert } from "../../../base/errors.ts";
 import { packTokens } from "../../../models/batch.ts";
+import { inkOf } from "../../../models/stems/ink.ts";
 import { patchify } from "../../../tokenizers/image/patches.ts";
-import { unitCount } from "../../../tokenizers/tokenizer.ts";
 import { seededRng } from "../../../tokenizers/random.ts";
 import { augmentSettings, drawView, renderView } from "../../../training/augment.ts";
 import { BatchMemory } from "../../../training/input/memory.ts";
@@ -75,14 +76,24 @@ test("pictures of several sizes, as they are and changed, whole and with hidden 
           ...(changed ? { view: drawView(image, settings, seededRng(seed, "view")) } : {}),
         };
       });
-      const inputs = rows.map(({ image, view, visible }) => {
-        const tokens = patchify(image);
-        const positions = new Uint32Array(unitCount(tokens)).keys();
-        if (view !== undefined) renderView(image, view, positions, tokens.patches);
-        return { tokens, ...(visible === undefined ? {} : { visible }) };
+      const plain = rows.map(({ image, visible }) => ({
+        tokens: patchify(image),
+        ...(visible === undefined ? {} : { visible }),
+      }));
+      const expected = packTokens(plain);
+      assert(expected.kind === "patches" && expected.patches instanceof Uint8Array, "bytes");
+      const ink = inkOf(expected.patches);
+      const units = expected.units * 768;
+      rows.forEach(({ image, view }, b) => {
+        const positions = new Uint32Array(image.pixels.length / 768).keys();
+        if (view !== undefined) renderView(image, view, positions, ink.subarray(b * units));
+      });
+      // What is hidden is nothing at all.
+      expected.visible.forEach((seen, n) => {
+        if (seen === 0) ink.fill(0, n * 768, (n + 1) * 768);
       });
       memory.reset();
-      expect(packRows(rows, memory)).toEqual(packTokens(inputs));
+      expect(packRows(rows, memory)).toEqual({ ...expected, patches: ink });
     }),
     { numRuns: 30 },
   );
