@@ -1,16 +1,16 @@
 /**
  * The tensor door: the one file that names tfjs. Everything else takes `tf` from here.
  * `startBackend()` must have been awaited before the first op. Order: the native binding that set-up compiled
- * against a current TensorFlow, else wasm, else plain JavaScript. `matMul` and `gatherRows` stand here because
- * their gradients depend on the backend in force.
+ * against a current TensorFlow, else wasm, else plain JavaScript. Beside the native one stand our own kernels
+ * (native/), which `callKernel` runs by name; models/ops/ decides where.
  */
 import { createHash } from "node:crypto";
 import { readFileSync, statSync } from "node:fs";
 import { createRequire } from "node:module";
-import { availableParallelism } from "node:os";
+import { availableParallelism, cpus } from "node:os";
 import { dirname, join } from "node:path";
 import type * as Tf from "@tensorflow/tfjs";
-import { assert, SomaError } from "../base/errors.ts";
+import { SomaError } from "../base/errors.ts";
 
 const require = createRequire(import.meta.url);
 /** The tfjs namespace. CommonJS, so loaded by require; heavy (0.1 s), so this file is only imported by what computes. */
@@ -39,6 +39,8 @@ export interface BackendInfo {
   readonly threads: number;
   /** Why a faster backend is not in force, and the remedy; absent when the wanted one runs. */
   readonly fallbackReason?: string;
+  /** Why our own kernels are not in force though the native backend is; absent when they are. */
+  readonly kernelsReason?: string;
 }
 
 export interface BackendOptions {
@@ -118,11 +120,16 @@ interface NativeRecord {
   readonly librarySizes?: Readonly<Record<string, number>>;
   readonly files?: Readonly<Record<string, string>>;
   readonly platform?: string;
+  readonly processor?: string;
   readonly reason?: string;
+  /** Why there is no library of our own kernels. */
+  readonly kernelsReason?: string;
 }
 
 interface NativeBinding {
   readonly TF_Version: string;
+  readonly TF_ATTR_INT: number;
+  readonly TF_ATTR_FLOAT: number;
   isUsingGpuDevice(): boolean;
 }
 
@@ -146,10 +153,12 @@ async function startNative(): Promise<BackendInfo> {
   const packageName = onGpu ? "@tensorflow/tfjs-node-gpu" : "@tensorflow/tfjs-node";
   tf.registerBackend("tensorflow", () => new NodeJSKernelBackend(binding, packageName), 3);
   if (!(await tf.setBackend("tensorflow"))) throw new Error("TensorFlow does not start");
+  const kernelsReason = onGpu ? "they are written for processors" : loadKernels(folder, binding);
   return {
     name: "native",
     detail: `TensorFlow ${binding.TF_Version}${onGpu ? " on the GPU" : ""}`,
     threads: nativeThreads(),
+    ...(kernelsReason === undefined ? {} : { kernelsReason }),
   };
 }
 
@@ -232,6 +241,108 @@ function nativeThreads(): number {
   return Number.isInteger(wanted) && wanted > 0 ? wanted : availableParallelism();
 }
 
+// ---- our own kernels ----
+
+const KERNELS = "kernels.node";
+
+interface Kernels {
+  readonly binding: NativeBinding;
+  readonly names: readonly string[];
+  on: boolean;
+}
+let kernels: Kernels | undefined;
+
+/** @returns why they are not in force, or undefined if they are */
+function loadKernels(folder: string, binding: NativeBinding): string | undefined {
+  if (process.env["SOMA_FUSED"] === "0") return "SOMA_FUSED=0 turns them off";
+  const record = JSON.parse(readFileSync(join(folder, "soma.json"), "utf8")) as NativeRecord;
+  // Its digest was checked with the others; what the record does not name is not loaded.
+  if (record.files?.[KERNELS] === undefined) return record.kernelsReason ?? `not built; ${REMEDY}`;
+  if (record.processor !== processorName()) {
+    return `built for another processor (${record.processor ?? "unknown"}); ${REMEDY}`;
+  }
+  try {
+    const { names } = require(join(folder, KERNELS)) as { names: readonly string[] };
+    kernels = { binding, names, on: true };
+    return undefined;
+  } catch (error) {
+    return `${error instanceof Error ? error.message : String(error)}; ${REMEDY}`;
+  }
+}
+
+/** Compiled code fits the processor it was compiled on; scripts/setup/kernels.mjs derives the same text. */
+function processorName(): string {
+  let abilities = "";
+  try {
+    abilities =
+      /^(?:flags|Features)\s*:.*$/m.exec(readFileSync("/proc/cpuinfo", "latin1"))?.[0] ?? "";
+  } catch {
+    // Not Linux: the model alone has to do.
+  }
+  const digest = createHash("sha256").update(abilities).digest("hex").slice(0, 12);
+  return `${cpus()[0]?.model ?? "unknown"} ${digest}`;
+}
+
+/** Names of the kernels in force: none on wasm, in plain JavaScript, with SOMA_FUSED=0 or where set-up built none. */
+export function fusedKernels(): readonly string[] {
+  return isFused() ? (kernels?.names ?? []) : [];
+}
+
+/** Are our own kernels in force? Asked by each op of models/ops/. */
+export function isFused(): boolean {
+  return kernels?.on === true && tf.getBackend() === "tensorflow";
+}
+
+/** Switch between our kernels and plain tfjs ops, for comparison. @returns whether they are in force now */
+export function useFused(on: boolean): boolean {
+  if (kernels !== undefined) kernels.on = on;
+  return isFused();
+}
+
+export interface KernelAttributes {
+  readonly integers?: Readonly<Record<string, number>>;
+  readonly floats?: Readonly<Record<string, number>>;
+}
+
+/**
+ * Run one of our kernels. Not differentiable by itself: wrap it in `tf.customGrad`.
+ * @param attributes  constants of the op: each new combination builds a kernel that stays, so never a number that
+ *   changes from step to step
+ * @returns as many tensors as the kernel has outputs, owned by the caller
+ * @throws Error naming the kernel, the input and its shape, if one is refused; nothing was computed then
+ */
+export function callKernel(
+  name: string,
+  inputs: readonly Tf.Tensor[],
+  outputCount: number,
+  attributes: KernelAttributes = {},
+): Tf.Tensor[] {
+  if (kernels === undefined) throw new Error(`${name}: our own kernels are not in force`);
+  const { TF_ATTR_INT, TF_ATTR_FLOAT } = kernels.binding;
+  const list: KernelAttribute[] = [];
+  for (const [key, value] of Object.entries(attributes.integers ?? {}))
+    list.push({ name: key, type: TF_ATTR_INT, value });
+  for (const [key, value] of Object.entries(attributes.floats ?? {}))
+    list.push({ name: key, type: TF_ATTR_FLOAT, value });
+  const backend = tf.backend() as unknown as KernelRunner;
+  return backend.executeMultipleOutputs(name, list, inputs, outputCount);
+}
+
+interface KernelAttribute {
+  readonly name: string;
+  readonly type: number;
+  readonly value: number;
+}
+
+interface KernelRunner {
+  executeMultipleOutputs(
+    name: string,
+    attributes: readonly KernelAttribute[],
+    inputs: readonly Tf.Tensor[],
+    outputCount: number,
+  ): Tf.Tensor[];
+}
+
 // ---- wasm and plain JavaScript ----
 
 async function startWasm(): Promise<BackendInfo> {
@@ -250,102 +361,7 @@ async function startCpu(): Promise<BackendInfo> {
   return { name: "cpu", detail: `tfjs ${tf.version_core} in plain JavaScript`, threads: 1 };
 }
 
-// ---- ops whose gradient depends on the backend ----
-
-/**
- * Product over the last two axes.
- * @param a [..., N, K], or [..., K, N] if transposeA
- * @param b [..., K, M], or [..., M, K] if transposeB; the same leading axes as `a`, or none: one matrix for all
- * @returns [..., N, M], owned by the caller
- */
-export function matMul<T extends Tf.Tensor>(
-  a: T,
-  b: Tf.Tensor,
-  transposeA = false,
-  transposeB = false,
-): T {
-  if (b.rank === 2 && a.rank > 2 && !transposeA) {
-    // One matrix for all rows: [B, N, K] is [B·N, K], and a two-dimensional product is the fastest there is.
-    const leading = a.shape.slice(0, -1);
-    const width = a.shape.at(-1) ?? 0;
-    return tf.tidy(() => {
-      const rows: Tf.Tensor = a.reshape([-1, width]);
-      const product = matMul(rows, b, false, transposeB);
-      return product.reshape([...leading, product.shape[1] ?? 0]);
-    });
-  }
-  assert(a.rank === b.rank, `matMul of ranks ${a.rank} and ${b.rank}`);
-  return tf.getBackend() === "wasm"
-    ? matMulTransposed(a, b, transposeA, transposeB)
-    : tf.matMul<T>(a, b, transposeA, transposeB);
-}
-
-/** The transpose flags of wasm's product are 5–6 times slower than a transpose and a plain product: never set them. */
-function matMulTransposed<T extends Tf.Tensor>(
-  a: T,
-  b: Tf.Tensor,
-  transposeA: boolean,
-  transposeB: boolean,
-): T {
-  const oriented = (x: Tf.Tensor, transposed: boolean): Tf.Tensor =>
-    transposed ? swapLastAxes(x) : x;
-  const product = tf.customGrad((...inputs) => {
-    const [x, y, save] = inputs as unknown as [Tf.Tensor, Tf.Tensor, Tf.GradSaveFunc];
-    save([x, y]);
-    return {
-      value: tf.matMul(oriented(x, transposeA), oriented(y, transposeB)),
-      gradFunc: (dy, saved) => {
-        const [left, right] = saved as [Tf.Tensor, Tf.Tensor];
-        // With A and B as multiplied: dA = dy·Bᵀ and dB = Aᵀ·dy; transposed once more for an input that came so.
-        const dLeft = transposeA
-          ? tf.matMul(oriented(right, transposeB), swapLastAxes(dy))
-          : tf.matMul(dy, oriented(right, !transposeB));
-        const dRight = transposeB
-          ? tf.matMul(swapLastAxes(dy), oriented(left, transposeA))
-          : tf.matMul(oriented(left, !transposeA), dy);
-        return [dLeft, dRight];
-      },
-    };
-  });
-  return tf.tidy(() => product(a, b) as T);
-}
-
-function swapLastAxes(x: Tf.Tensor): Tf.Tensor {
-  const axes = x.shape.map((_, axis) => axis);
-  return tf.transpose(x, [...axes.slice(0, -2), x.rank - 1, x.rank - 2]);
-}
-
-/**
- * Rows of a table by number, e.g. token embeddings; the gradient adds up over rows taken more than once.
- * @param table [V, D]  @param ids int32, any shape, each 0 … V − 1  @returns [...ids.shape, D], owned by the caller
- */
-export function gatherRows(table: Tf.Tensor2D, ids: Tf.Tensor): Tf.Tensor {
-  // wasm has no kernel for the sum over equal ids that the gradient needs.
-  if (tf.getBackend() !== "wasm") return tf.gather(table, ids);
-  const rowCount = table.shape[0];
-  const gathered = tf.customGrad((...inputs) => {
-    const [rows, save] = inputs as unknown as [Tf.Tensor, Tf.GradSaveFunc];
-    save([ids]);
-    return {
-      value: tf.gather(rows, ids),
-      gradFunc: (dy, saved) => sumRowsById(dy, saved[0] ?? ids, rowCount),
-    };
-  });
-  return tf.tidy(() => gathered(table));
-}
-
-/** Sum of the rows of `values` [..., D] that share an id: [rowCount, D]. */
-function sumRowsById(values: Tf.Tensor, ids: Tf.Tensor, rowCount: number): Tf.Tensor {
-  const D = values.shape.at(-1) ?? 0; // width
-  const from = values.dataSync();
-  const idValues = ids.dataSync();
-  const sums = new Float32Array(rowCount * D);
-  for (let i = 0; i < idValues.length; i++) {
-    const start = (idValues[i] ?? 0) * D;
-    for (let j = 0; j < D; j++) sums[start + j] = (sums[start + j] ?? 0) + (from[i * D + j] ?? 0);
-  }
-  return tf.tensor2d(sums, [rowCount, D]);
-}
+// ---- host side ----
 
 /**
  * The values of the tensor that `compute` ends with; it and all others made on the way are disposed. To be used

@@ -2,6 +2,8 @@
 import { parseConfig, z } from "../base/schema.ts";
 
 const count = z.int().positive();
+/** Of the hidden layers inside transformer layers. */
+const activation = z.enum(["relu", "gelu"]).default("relu");
 
 const imageTower = z
   .strictObject({
@@ -12,6 +14,7 @@ const imageTower = z
     /** Transformer layers over the tokens; 0 = none. */
     layers: z.int().nonnegative(),
     heads: count,
+    activation,
     /** Side of the readout's anchor grid: tokens are resampled onto anchors × anchors places. */
     anchors: count,
     /** Hidden width of the network after the readout; 0 = none, and the embedding is a sum over patches if layers is 0. */
@@ -29,6 +32,7 @@ const textTower = z
     width: count,
     layers: z.int().nonnegative(),
     heads: count,
+    activation,
     /** Tokens of a text at most; the rest is cut. */
     maxTokens: count.max(512),
     /** Hidden width of the network after the readout; 0 = none. */

@@ -6,20 +6,17 @@
  */
 import { SomaError } from "../base/errors.ts";
 import type { Rng } from "../tokenizers/random.ts";
-import { tf, type Tensor, type Tensor2D, type Variable } from "./backend.ts";
+import { tf, type Tensor2D, type Variable } from "./backend.ts";
 import type { IdBatch, PatchBatch, TokenBatch } from "./batch.ts";
 import type { EncoderConfig, ImageTowerConfig, TextTowerConfig } from "./config.ts";
 import { ResidualHead } from "./layers/head.ts";
 import { Linear } from "./layers/linear.ts";
-import { TransformerLayer } from "./layers/transformer-layer.ts";
+import { TransformerLayer, type TransformerLayerOptions } from "./layers/transformer-layer.ts";
 import { Scope } from "./module.ts";
 import { AnchorReadout } from "./readouts/anchors.ts";
 import { MeanReadout } from "./readouts/mean.ts";
 import { IdStem } from "./stems/ids.ts";
 import { PatchStem } from "./stems/patches.ts";
-
-/** Added to the attention score of a token that may not be seen. */
-const HIDDEN_BIAS = -1e9;
 
 export class TransformerEncoder {
   readonly config: EncoderConfig;
@@ -66,10 +63,10 @@ class PatchTower {
   private readonly head: ResidualHead | undefined;
 
   constructor(scope: Scope, config: ImageTowerConfig, dimension: number) {
-    const { channels, width, heads, anchors } = config;
+    const { channels, width, heads, anchors, activation } = config;
     this.stem = new PatchStem(scope.child("stem"), channels);
     this.widen = new Linear(scope.child("widen"), { inputs: this.stem.width, outputs: width });
-    this.layers = layersOf(scope, config.layers, { width, heads });
+    this.layers = layersOf(scope, config.layers, { width, heads, activation });
     this.readout = new AnchorReadout(scope.child("readout"), { width, anchors, dimension });
     this.head = headOf(scope, dimension, config.head);
   }
@@ -88,14 +85,14 @@ class IdTower {
   private readonly head: ResidualHead | undefined;
 
   constructor(scope: Scope, config: TextTowerConfig, dimension: number) {
-    const { vocabularySize, width, heads, maxTokens, layers } = config;
+    const { vocabularySize, width, heads, maxTokens, layers, activation } = config;
     this.stem = new IdStem(scope.child("stem"), {
       vocabularySize,
       width,
       maxTokens,
       positions: layers > 0,
     });
-    this.layers = layersOf(scope, layers, { width, heads });
+    this.layers = layersOf(scope, layers, { width, heads, activation });
     this.readout = new MeanReadout(scope.child("readout"), { width, dimension });
     this.head = headOf(scope, dimension, config.head);
   }
@@ -114,7 +111,7 @@ function headOf(scope: Scope, dimension: number, hidden: number): ResidualHead |
 function layersOf(
   scope: Scope,
   count: number,
-  options: { width: number; heads: number },
+  options: TransformerLayerOptions,
 ): TransformerLayer[] {
   return Array.from(
     { length: count },
@@ -129,14 +126,14 @@ function runLayers(
   batch: TokenBatch,
 ): Tensor2D {
   if (layers.length === 0) return tokens;
-  const attentionBias = biasOf(batch);
-  return layers.reduce((x, layer) => layer.forward(x, batch, attentionBias), tokens);
+  const visible = visibleOf(batch);
+  return layers.reduce((x, layer) => layer.forward(x, batch, visible), tokens);
 }
 
-/** [B, 1, 1, N]: no token attends to one that is hidden or padding. */
-function biasOf(batch: TokenBatch): Tensor {
-  const bias = Float32Array.from(batch.visible, (visible) => (visible === 1 ? 0 : HIDDEN_BIAS));
-  return tf.tensor4d(bias, [batch.size, 1, 1, batch.units]);
+/** [B, N]: no token attends to one that is hidden or padding. Undefined if all may be seen. */
+function visibleOf(batch: TokenBatch): Tensor2D | undefined {
+  if (batch.visible.every((visible) => visible === 1)) return undefined;
+  return tf.tensor2d(batch.visible, [batch.size, batch.units]);
 }
 
 /** The refusal of an input that the encoder has no tower for. */

@@ -3,7 +3,8 @@
  * A view is one rendering of a concept: a drawing, a name, a gloss. The full kit is bench/quality.
  */
 import { present } from "../base/errors.ts";
-import { matMul, readValues, tf, type Tensor2D } from "../models/backend.ts";
+import { readValues, tf, type Tensor2D } from "../models/backend.ts";
+import { matMul } from "../models/ops/mat-mul.ts";
 import type { TransformerEncoder } from "../models/transformer.ts";
 import { byGroup } from "../datasets/batch.ts";
 import type { Dataset } from "../datasets/dataset.ts";

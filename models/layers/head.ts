@@ -1,8 +1,7 @@
 /** A two-layer network added to what comes in: what a sum over tokens cannot say (this and that together). */
-import { tf, type Tensor2D } from "../backend.ts";
+import type { Tensor2D } from "../backend.ts";
 import type { Scope } from "../module.ts";
 import { Linear } from "./linear.ts";
-import { relu } from "./relu.ts";
 
 export interface HeadOptions {
   readonly dimension: number;
@@ -31,6 +30,6 @@ export class ResidualHead {
 
   /** @param x [B, dimension] → [B, dimension] */
   forward(x: Tensor2D): Tensor2D {
-    return tf.add(x, this.down.forward(relu(this.up.forward(x))));
+    return this.down.forward(this.up.forward(x, { activation: "relu" }), { residual: x });
   }
 }

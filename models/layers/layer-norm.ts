@@ -1,8 +1,7 @@
 /** Layer normalisation over the last axis with a learned scale and shift. Source: Ba et al., arXiv 1607.06450. */
-import { tf, type Tensor2D, type Variable } from "../backend.ts";
+import type { Tensor2D, Variable } from "../backend.ts";
 import type { Scope } from "../module.ts";
-
-const EPSILON = 1e-5;
+import { layerNorm } from "../ops/layer-norm.ts";
 
 export class LayerNorm {
   private readonly scale: Variable;
@@ -15,8 +14,6 @@ export class LayerNorm {
 
   /** @param x [R, width] → [R, width] */
   forward(x: Tensor2D): Tensor2D {
-    const { mean, variance } = tf.moments(x, -1, true);
-    const normal = tf.mul(tf.sub(x, mean), tf.rsqrt(tf.add(variance, EPSILON)));
-    return tf.add(tf.mul(normal, this.scale), this.shift);
+    return layerNorm(x, this.scale, this.shift);
   }
 }

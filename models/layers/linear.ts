@@ -1,6 +1,7 @@
-/** Affine map of the last axis: x·W + b. */
-import { matMul, tf, type Tensor2D, type Variable } from "../backend.ts";
+/** Affine map of the last axis: x·W + b, with what may follow it. */
+import type { Tensor2D, Variable } from "../backend.ts";
 import type { Scope } from "../module.ts";
+import { linear, type LinearInputs } from "../ops/linear.ts";
 
 export interface LinearOptions {
   readonly inputs: number;
@@ -26,9 +27,8 @@ export class Linear {
       : undefined;
   }
 
-  /** @param x [R, inputs] → [R, outputs] */
-  forward(x: Tensor2D): Tensor2D {
-    const y = matMul(x, this.weight as unknown as Tensor2D);
-    return this.bias === undefined ? y : tf.add(y, this.bias);
+  /** @param x [R, inputs]  @returns activation(x·W + b) + residual, [R, outputs] */
+  forward(x: Tensor2D, then: Omit<LinearInputs, "bias"> = {}): Tensor2D {
+    return linear(x, this.weight as unknown as Tensor2D, { ...then, bias: this.bias });
   }
 }

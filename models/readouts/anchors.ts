@@ -6,10 +6,11 @@
  * It is a sum over tokens: a hidden token adds nothing, and what a mask and its inverse leave adds up to the
  * whole. That is the property which the network's differential loss looks for (seed, "Differential Loss").
  */
-import { matMul, tf, type Rank, type Tensor2D } from "../backend.ts";
+import { tf, type Rank, type Tensor2D } from "../backend.ts";
 import type { PatchBatch } from "../batch.ts";
 import { Linear } from "../layers/linear.ts";
 import type { Scope } from "../module.ts";
+import { matMul } from "../ops/mat-mul.ts";
 import type { Grid } from "../../tokenizers/tokenizer.ts";
 
 export interface AnchorReadoutOptions {

@@ -3,13 +3,12 @@ import { tf, type Tensor2D } from "../backend.ts";
 import type { IdBatch } from "../batch.ts";
 import { Linear } from "../layers/linear.ts";
 import type { Scope } from "../module.ts";
+import { weightedSum } from "../ops/mean-pool.ts";
 
 export class MeanReadout {
-  private readonly width: number;
   private readonly project: Linear;
 
   constructor(scope: Scope, options: { readonly width: number; readonly dimension: number }) {
-    this.width = options.width;
     this.project = new Linear(scope, {
       inputs: options.width,
       outputs: options.dimension,
@@ -28,7 +27,6 @@ export class MeanReadout {
     for (let b = 0; b < B; b++)
       for (let n = 0; n < N; n++)
         share[b * N + n] = (batch.visible[b * N + n] ?? 0) / Math.max(1, batch.lengths[b] ?? 0);
-    const weighted = tf.mul(tf.reshape(tokens, [B, N, this.width]), tf.tensor3d(share, [B, N, 1]));
-    return this.project.forward(tf.sum(weighted, 1));
+    return this.project.forward(weightedSum(tokens, tf.tensor2d(share, [B, N])));
   }
 }

@@ -1,7 +1,8 @@
 /** From vocabulary ids to token vectors: a learned row for each id, plus one for each position. */
-import { gatherRows, tf, type Tensor2D, type Variable } from "../backend.ts";
+import { tf, type Tensor2D, type Variable } from "../backend.ts";
 import type { IdBatch } from "../batch.ts";
 import type { Scope } from "../module.ts";
+import { gatherRows } from "../ops/gather.ts";
 
 export interface IdStemOptions {
   readonly vocabularySize: number;

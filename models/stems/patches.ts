@@ -10,7 +10,6 @@ import { assert, present } from "../../base/errors.ts";
 import { tf, type Rank, type Tensor2D } from "../backend.ts";
 import type { PatchBatch } from "../batch.ts";
 import { Linear } from "../layers/linear.ts";
-import { relu } from "../layers/relu.ts";
 import type { Scope } from "../module.ts";
 import { CELL_NUMBERS, inkOf, PATCH_BYTES } from "./ink.ts";
 
@@ -49,8 +48,9 @@ export class PatchStem {
     const [C1, C2] = this.channels;
     const ink = batch.patches instanceof Float32Array ? batch.patches : inkOf(batch.patches);
     const cells = tf.tensor2d(ink, [R * 16, CELL_NUMBERS]);
-    const first = relu(this.pixels.forward(cells)); // [R·16, C1]
-    const second = relu(this.cells.forward(tf.reshape<Rank.R2>(first, [R * 4, 4 * C1]))); // [R·4, C2]
+    const first = this.pixels.forward(cells, { activation: "relu", isData: true }); // [R·16, C1]
+    const places = tf.reshape<Rank.R2>(first, [R * 4, 4 * C1]);
+    const second = this.cells.forward(places, { activation: "relu" }); // [R·4, C2]
     return tf.reshape<Rank.R2>(second, [R, 4 * C2]);
   }
 }

@@ -38,6 +38,7 @@ function compilerVersion(path) {
  * @param {object} addon
  * @param {string} addon.name       of the file in the cache
  * @param {string[]} addon.sources  absolute paths, hashed into the cache's key and compiled
+ * @param {string[]} [addon.headers]  absolute paths, hashed into the key
  * @param {string[]} [addon.flags]  for the compiler, hashed as well; paths below ROOT must go to `includes`
  * @param {string[]} [addon.includes]  folders of headers
  * @param {string} addon.keyParts   what else the result depends on: versions of packages and libraries
@@ -52,7 +53,7 @@ export async function buildAddon(addon, target) {
     await compilerVersion(program),
     `${process.platform}-${process.arch}`,
     ...(addon.flags ?? []),
-    ...addon.sources.map((path) => sha256(readFileSync(path))),
+    ...[...addon.sources, ...(addon.headers ?? [])].map((path) => sha256(readFileSync(path))),
   ].join("\n");
   const kept = join(cacheDirectory(), "addons", `${addon.name}-${sha256(hash).slice(0, 20)}.node`);
   await withLock(`${kept}.lock`, addon.name, async () => {

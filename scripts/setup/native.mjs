@@ -3,6 +3,7 @@
 import { existsSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { buildAddon, compiler } from "./addon.mjs";
+import { buildKernels, kernelsKey } from "./kernels.mjs";
 import {
   LIBRARIES,
   librarySizes,
@@ -51,6 +52,7 @@ export function nativeReady({ retryFailed }) {
   return (
     record.tensorflow === TENSORFLOW_VERSION &&
     record.platform === PLATFORM &&
+    record.kernelsKey === kernelsKey() &&
     record.gpuSeen === (findProgram("nvidia-smi") !== undefined) &&
     Object.keys(record.files).every((name) => existsSync(join(FOLDER, name))) &&
     Object.entries(record.librarySizes).every(
@@ -95,7 +97,7 @@ async function build(device) {
     const headers = [join(libraries, "include"), join(libraries, "include", "tensorflow")];
     const versions = `tfjs ${packageVersion("@tensorflow/tfjs-node-gpu")}, TensorFlow ${TENSORFLOW_VERSION}`;
     const binding = join(PACKAGE, "binding");
-    /** What is compiled into FOLDER, by file name. Own kernels (native/*.cc) join here, linked against `linked`. */
+    /** What is compiled into FOLDER, by file name. */
     const addons = {
       "tfjs_binding.node": {
         name: "tfjs_binding",
@@ -115,6 +117,8 @@ async function build(device) {
     for (const [name, addon] of Object.entries(addons))
       files[name] = await buildAddon(addon, join(FOLDER, name));
     await tryBinding();
+    const kernels = await buildKernels({ folder: FOLDER, includes: headers, linked });
+    if (kernels.digest !== undefined) files["kernels.node"] = kernels.digest;
     writeWhole(
       RECORD,
       JSON.stringify({
@@ -125,6 +129,9 @@ async function build(device) {
         libraries,
         librarySizes: librarySizes(libraries),
         files,
+        kernelsKey: kernelsKey(),
+        processor: kernels.processor,
+        ...(kernels.reason === undefined ? {} : { kernelsReason: kernels.reason }),
       }),
     );
   });

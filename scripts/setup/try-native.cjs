@@ -1,4 +1,5 @@
-// Run by set-up in a process of its own: loads the binding in the folder given and multiplies two matrices with it.
+// Run by set-up in a process of its own: loads the binding in the folder given and multiplies two matrices with it, with
+// TensorFlow's product or, if a second argument names the library of our own kernels, with ours.
 "use strict";
 const assert = require("node:assert");
 const { join } = require("node:path");
@@ -23,4 +24,16 @@ tf.registerBackend(
 );
 tf.setBackend("tensorflow");
 const a = tf.tensor2d([1, 2, 3, 4], [2, 2]);
-assert.deepStrictEqual(Array.from(tf.matMul(a, a).dataSync()), [7, 10, 15, 22]);
+let product;
+if (process.argv[3] === undefined) {
+  product = tf.matMul(a, a);
+} else {
+  assert(require(join(folder, process.argv[3])).names.includes("SomaMatMul"));
+  const plain = ["transpose_a", "transpose_b"].map((name) => ({
+    name,
+    type: binding.TF_ATTR_INT,
+    value: 0,
+  }));
+  [product] = tf.backend().executeMultipleOutputs("SomaMatMul", plain, [a, a], 1);
+}
+assert.deepStrictEqual(Array.from(product.dataSync()), [7, 10, 15, 22]);

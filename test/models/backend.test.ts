@@ -8,8 +8,6 @@ import { beforeAll, describe, expect, test, vi } from "vitest";
 import {
   checkNativeFiles,
   describeBackend,
-  gatherRows,
-  matMul,
   measureGflops,
   readValues,
   startBackend,
@@ -17,6 +15,8 @@ import {
   type BackendInfo,
   type Tensor,
 } from "../../models/backend.ts";
+import { gatherRows } from "../../models/ops/gather.ts";
+import { matMul } from "../../models/ops/mat-mul.ts";
 
 let info: BackendInfo;
 let backends: readonly string[];

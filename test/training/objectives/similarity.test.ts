@@ -5,7 +5,8 @@ import { startBackend, tf, type Tensor2D } from "../../../models/backend.ts";
 import { Scope } from "../../../models/module.ts";
 import { seededRng } from "../../../tokenizers/random.ts";
 import { selfLoss } from "../../../training/objectives/differential/loss.ts";
-import { Similarity, unitPrefix } from "../../../training/objectives/similarity.ts";
+import { unitPrefix } from "../../../models/ops/l2-normalise.ts";
+import { Similarity } from "../../../training/objectives/similarity.ts";
 
 type Rows = readonly (readonly number[])[];
 

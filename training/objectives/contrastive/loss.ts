@@ -5,7 +5,8 @@
 import { assert } from "../../../base/errors.ts";
 import { tf, type Scalar } from "../../../models/backend.ts";
 import type { EmbeddingLoss, LossContext } from "../../objective.ts";
-import { Similarity, splitRows, unitPrefix } from "../similarity.ts";
+import { unitPrefix } from "../../../models/ops/l2-normalise.ts";
+import { Similarity, splitRows } from "../similarity.ts";
 import { contrastiveSettings } from "./sampler.ts";
 
 export function contrastiveLoss(context: LossContext): EmbeddingLoss {
