@@ -126,11 +126,7 @@ export class DrawnDag {
   /** Put a block into a DAG by itself, whatever it refers to. */
   addTo(dag: DagState, id: string): Vertex {
     const block = this.block(id);
-    const parents: Vertex[] = [];
-    for (let i = 0; i < block.ancestors.count; i++) {
-      const parent = dag.findAncestor(block.ancestors, i);
-      if (parent !== undefined) parents.push(parent);
-    }
+    const parents = dag.parentsOf(block.ancestors, Infinity) ?? [];
     return dag.add(block, parents, block);
   }
 }

@@ -12,12 +12,8 @@ export function compareBytes(a: Uint8Array, b: Uint8Array): number {
 }
 
 export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && equalAt(a, b, 0);
-}
-
-/** True if `part` stands in `whole` at `offset`. Compares in place: a view of it would cost more than the comparison. */
-export function equalAt(part: Uint8Array, whole: Uint8Array, offset: number): boolean {
-  for (let i = 0; i < part.length; i++) if (part[i] !== whole[offset + i]) return false;
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
   return true;
 }
 
@@ -53,15 +49,14 @@ export function u64Bytes(value: number): Uint8Array {
   return bytes;
 }
 
-/** Read in place, without a DataView: for the inner loops over references. */
+/** Read in place: no DataView, no copy. */
 export function readU16(bytes: Uint8Array, offset: number): number {
   return (bytes[offset] ?? 0) | ((bytes[offset + 1] ?? 0) << 8);
 }
 
 /** Read in place. @returns 0 … 2^32 − 1 */
 export function readU32(bytes: Uint8Array, offset: number): number {
-  const low = readU16(bytes, offset);
-  return (low | ((bytes[offset + 2] ?? 0) << 16) | ((bytes[offset + 3] ?? 0) << 24)) >>> 0;
+  return (readU16(bytes, offset) | (readU16(bytes, offset + 2) << 16)) >>> 0;
 }
 
 const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));

@@ -22,6 +22,7 @@ export function sha256(bytes: Uint8Array): Uint8Array {
 
 /** Where short inputs are joined for one call: making a hash object costs more than copying a few hundred bytes. */
 const SCRATCH = new Uint8Array(8192);
+const SCRATCH_VIEW = new DataView(SCRATCH.buffer);
 
 /**
  * H(tag, ...parts). Parts are raw: values of fixed width as they are. A byte string of variable length is a part with
@@ -46,5 +47,12 @@ export function hashParts(domain: HashDomain, ...parts: readonly Uint8Array[]): 
 
 /** H(tag, structure): an encoded structure, or any byte string, is one part with its length before it as u32. */
 export function hashStructure(domain: HashDomain, structure: Uint8Array): Uint8Array {
-  return hashParts(domain, u32Bytes(structure.length), structure);
+  const start = domain.length + 4;
+  if (start + structure.length > SCRATCH.length) {
+    return hashParts(domain, u32Bytes(structure.length), structure);
+  }
+  SCRATCH.set(domain);
+  SCRATCH_VIEW.setUint32(domain.length, structure.length, true);
+  SCRATCH.set(structure, start);
+  return sha256(SCRATCH.subarray(0, start + structure.length));
 }

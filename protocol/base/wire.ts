@@ -10,12 +10,14 @@ import { RejectedError } from "./errors.ts";
 export const DEPTH_MAX = 16;
 
 const TWO_32 = 2 ** 32;
+const TWO_35 = 2 ** 35;
 const SAFE_HIGH = 2 ** 21; // a u64 with this high word or more passes 2^53
 
 /** Bytes in, values out. Views into `bytes`, no copies: whoever hands them over does not change them afterwards. */
 export class Reader {
+  /** Of all the bytes. */
+  readonly view: DataView;
   private readonly input: Uint8Array;
-  private readonly view: DataView;
   private position: number;
   private depth = 0;
 
@@ -66,11 +68,11 @@ export class Reader {
   /** A length: unsigned LEB128 of at most 32 bits in its shortest form. */
   length(limit: number): number {
     let value = 0;
-    for (let shift = 0; shift < 35; shift += 7) {
+    for (let place = 1; place < TWO_35; place *= 128) {
       const byte = this.u8();
-      value += (byte & 0x7f) * 2 ** shift;
+      value += (byte & 0x7f) * place;
       if (byte < 0x80) {
-        if (byte === 0 && shift > 0) {
+        if (byte === 0 && place > 1) {
           throw new RejectedError("LENGTH_NOT_CANONICAL", "a length with a needless zero byte");
         }
         if (value >= TWO_32) throw new RejectedError("INTEGER_TOO_LARGE", "a length above 32 bits");

@@ -39,14 +39,19 @@ export class BaseCommitter {
   private readonly schedule: LeaderSchedule;
   private readonly waveLength: number;
   private readonly leadersPerRound: number;
+  private readonly quorum: number;
   private readonly authors: StakeAggregator;
+  /** A second count, for inside the first. */
+  private readonly supporters: StakeAggregator;
 
   constructor(options: CommitterOptions) {
     this.dag = options.dag;
     this.schedule = options.schedule;
     this.waveLength = options.waveLength;
     this.leadersPerRound = options.leadersPerRound;
+    this.quorum = options.committee.quorum;
     this.authors = new StakeAggregator(options.committee);
+    this.supporters = new StakeAggregator(options.committee);
   }
 
   leaderOf({ round, offset }: Slot): AuthorityIndex {
@@ -107,11 +112,11 @@ export class BaseCommitter {
     }
     const certified =
       candidates?.filter((candidate) => {
-        this.authors.clear();
+        this.supporters.clear();
         for (const parent of block.parents) {
-          if (this.supportedBy(parent, slot) === candidate) this.authors.add(parent.author);
+          if (this.supportedBy(parent, slot) === candidate) this.supporters.add(parent.author);
         }
-        return this.authors.isQuorum;
+        return this.supporters.isQuorum;
       }) ?? NONE;
     block.certifies[slot.offset] = certified;
     return certified;
@@ -130,6 +135,7 @@ export class BaseCommitter {
 
   /** Is there, for every block of the slot, a quorum that does not support it? */
   private isBlamed(slot: Slot, candidates: readonly Vertex[]): boolean {
+    if (this.dag.stakeAt(slot.round + 1) < this.quorum) return false;
     const voters = this.dag.at(slot.round + 1);
     const isBlamed = (candidate: Vertex | undefined): boolean => {
       this.authors.clear();
@@ -144,11 +150,10 @@ export class BaseCommitter {
   }
 
   private hasCertificates(slot: Slot, candidate: Vertex): boolean {
-    const deciders = this.dag.at(this.decisionRound(slot.round));
-    // Notes first: certifiedBy counts with the same aggregator.
-    for (const decider of deciders) this.certifiedBy(decider, slot);
+    const round = this.decisionRound(slot.round);
+    if (this.dag.stakeAt(round) < this.quorum) return false;
     this.authors.clear();
-    for (const decider of deciders) {
+    for (const decider of this.dag.at(round)) {
       if (this.certifiedBy(decider, slot).includes(candidate)) this.authors.add(decider.author);
     }
     return this.authors.isQuorum;

@@ -100,12 +100,7 @@ export class BlockManager {
       const suspended = this.suspended.get(key);
       if (suspended !== undefined) this.forget(suspended);
       this.wantedRefs.delete(key);
-      const { ancestors } = block;
-      const parents: Vertex[] = [];
-      for (let i = 0; i < ancestors.count; i++) {
-        const parent = this.dag.findAncestor(ancestors, i);
-        if (parent !== undefined) parents.push(parent);
-      }
+      const parents = present(this.dag.parentsOf(block.ancestors, Infinity), "all may be missing");
       this.enter(block, parents, accepted);
     }
     return accepted;
@@ -148,20 +143,13 @@ export class BlockManager {
     );
   }
 
-  /** Those of the ancestors that are in the DAG; undefined if one above the gc round is not. */
   private parentsOf({ ancestors }: VerifiedBlock): readonly Vertex[] | undefined {
-    const parents: Vertex[] = [];
-    for (let i = 0; i < ancestors.count; i++) {
-      const parent = this.dag.findAncestor(ancestors, i);
-      if (parent !== undefined) parents.push(parent);
-      else if (!this.countsAsPresent(ancestors.round(i))) return undefined;
-    }
-    return parents;
+    return this.dag.parentsOf(ancestors, this.presentUpTo);
   }
 
-  /** Nothing was collected yet as long as the gc round is 0: genesis itself must be there. */
-  private countsAsPresent(round: Round): boolean {
-    return this.collectedRound > 0 && round <= this.collectedRound;
+  /** Ancestors up to here count as present. Before anything is collected none does: genesis itself must be there. */
+  private get presentUpTo(): Round {
+    return this.collectedRound > 0 ? this.collectedRound : -1;
   }
 
   private enter(block: VerifiedBlock, parents: readonly Vertex[], accepted: Vertex[]): void {
@@ -192,8 +180,7 @@ export class BlockManager {
     this.wantedRefs.delete(suspended.key);
     const { ancestors } = block;
     for (let i = 0; i < ancestors.count; i++) {
-      if (this.countsAsPresent(ancestors.round(i))) continue;
-      if (this.dag.findAncestor(ancestors, i) !== undefined) continue;
+      if (ancestors.round(i) <= this.presentUpTo || this.dag.hasAncestor(ancestors, i)) continue;
       const ref = ancestors.ref(i);
       const key = refKey(ref);
       suspended.missing.add(key);

@@ -79,7 +79,7 @@ export class BlockVerifier {
   /** The header of a block from a peer. @throws RejectedError */
   verifyHeader(bytes: Uint8Array): VerifiedHeader {
     const header = new SignedHeader(bytes, this.parameters.blockCommitVotesMax);
-    if (header.headerBytes.length !== bytes.length) {
+    if (header.headerSize !== bytes.length) {
       throw new RejectedError("TRAILING_BYTES", `bytes after the header of ${refName(header)}`);
     }
     this.header(header);
@@ -180,8 +180,8 @@ export class BlockVerifier {
   }
 
   private genesis(ancestors: AncestorList, i: number, name: string): void {
-    const known = present(this.committee.genesis[ancestors.author(i)], "an author in range");
-    if (!ancestors.hasDigest(i, known.digest)) {
+    const known = present(this.committee.genesisWords[ancestors.author(i)], "an author in range");
+    if (!ancestors.hasDigest(i, known)) {
       throw new RejectedError("WRONG_GENESIS", `ancestor ${i} of ${name} is of another genesis`);
     }
   }

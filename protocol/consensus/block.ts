@@ -11,7 +11,7 @@
  * H("block", Header), so a proof of equivocation is two short signed headers. Source: protocol part 9.
  */
 import { assert } from "../../base/errors.ts";
-import { compareBytes, equalAt, readU16, readU32, toHex } from "../base/bytes.ts";
+import { compareBytes, toHex } from "../base/bytes.ts";
 import { fixedBytes, struct, u16, u32, u64 } from "../base/codec.ts";
 import type { Milliseconds } from "../base/effects.ts";
 import { RejectedError } from "../base/errors.ts";
@@ -65,38 +65,52 @@ export const commitVoteCodec = struct<CommitVote>({ index: u64, digest: fixedByt
 /** What a list of refs may hold before any committee is known: no committee has more members than a u16 counts. */
 const ANCESTORS_MAX = 0xffff;
 
+/** A digest as eight words: comparing two is the inner loop of everything. */
+export type DigestWords = Int32Array;
+
+export function digestWords(digest: Digest): DigestWords {
+  const view = new DataView(digest.buffer, digest.byteOffset, DIGEST_BYTES);
+  const words = new Int32Array(DIGEST_BYTES / 4);
+  for (let i = 0; i < words.length; i++) words[i] = view.getInt32(4 * i, true);
+  return words;
+}
+
 /** A block's references, read in place: one object per reference would cost more than all the rest of a block. */
 export class AncestorList {
   readonly count: number;
-  private readonly bytes: Uint8Array;
+  private readonly view: DataView;
   private readonly start: number;
 
-  /** @param bytes of the block  @param start of the first reference */
-  constructor(bytes: Uint8Array, start: number, count: number) {
-    this.bytes = bytes;
+  /** @param view of the block's bytes  @param start of the first reference */
+  constructor(view: DataView, start: number, count: number) {
+    this.view = view;
     this.start = start;
     this.count = count;
   }
 
   round(i: number): Round {
-    return readU32(this.bytes, this.start + i * REF_BYTES);
+    return this.view.getUint32(this.start + i * REF_BYTES, true);
   }
 
   author(i: number): AuthorityIndex {
-    return readU16(this.bytes, this.start + i * REF_BYTES + 4);
+    return this.view.getUint16(this.start + i * REF_BYTES + 4, true);
   }
 
-  hasDigest(i: number, digest: Digest): boolean {
-    return equalAt(digest, this.bytes, this.start + i * REF_BYTES + 6);
+  hasDigest(i: number, words: DigestWords): boolean {
+    const at = this.start + i * REF_BYTES + 6;
+    for (let k = 0; k < words.length; k++) {
+      if (this.view.getInt32(at + 4 * k, true) !== words[k]) return false;
+    }
+    return true;
   }
 
   /** A copy that outlives the block. */
   ref(i: number): BlockRef {
-    const at = this.start + i * REF_BYTES + 6;
+    const at = this.view.byteOffset + this.start + i * REF_BYTES + 6;
     return {
       round: this.round(i),
       author: this.author(i),
-      digest: this.bytes.slice(at, at + DIGEST_BYTES),
+      digest: new Uint8Array(this.view.buffer.slice(at, at + DIGEST_BYTES)),
     };
   }
 
@@ -124,35 +138,54 @@ export class SignedHeader {
   readonly timestampMs: Milliseconds;
   readonly ancestors: AncestorList;
   readonly commitVotes: readonly CommitVote[];
-  readonly payloadDigest: Digest;
   readonly digest: Digest;
-  readonly signature: Uint8Array;
-  /** Header and signature as encoded: what evidence and certificates are made of. */
-  readonly headerBytes: Uint8Array;
+  /** Header, signature, and of a block the payload: as on the wire. */
+  readonly bytes: Uint8Array;
+  /** Where the signature starts. */
+  private readonly signatureAt: number;
 
-  /** Read the start of `bytes`, as a view. @param votesMax of commit votes  @throws RejectedError */
+  /** Read the start of `bytes`, which are kept: nobody may change them. @param votesMax of commit votes  @throws RejectedError */
   constructor(bytes: Uint8Array, votesMax: number) {
     const reader = new Reader(bytes);
+    this.bytes = bytes;
     this.epoch = reader.u64();
     this.round = reader.u32();
     this.author = reader.u16();
     this.timestampMs = reader.u64();
     const ancestorCount = readCount(reader, REF_BYTES, ANCESTORS_MAX);
-    this.ancestors = new AncestorList(bytes, reader.offset, ancestorCount);
+    this.ancestors = new AncestorList(reader.view, reader.offset, ancestorCount);
     reader.skip(ancestorCount * REF_BYTES);
     const voteCount = readCount(reader, VOTE_BYTES, votesMax);
     this.commitVotes =
       voteCount === 0
         ? NO_VOTES
         : Array.from({ length: voteCount }, () => commitVoteCodec.read(reader));
-    this.payloadDigest = reader.fixed(DIGEST_BYTES);
-    this.digest = hashStructure(BLOCK_DOMAIN, bytes.subarray(0, reader.offset));
-    this.signature = reader.fixed(SIGNATURE_BYTES);
-    this.headerBytes = bytes.subarray(0, reader.offset);
+    reader.skip(DIGEST_BYTES);
+    this.signatureAt = reader.offset;
+    reader.skip(SIGNATURE_BYTES);
+    this.digest = headerDigestOf(bytes.subarray(0, this.signatureAt));
   }
 
   get ref(): BlockRef {
     return { round: this.round, author: this.author, digest: this.digest };
+  }
+
+  get payloadDigest(): Digest {
+    return this.bytes.subarray(this.signatureAt - DIGEST_BYTES, this.signatureAt);
+  }
+
+  get signature(): Uint8Array {
+    return this.bytes.subarray(this.signatureAt, this.headerSize);
+  }
+
+  /** Of header and signature. */
+  get headerSize(): number {
+    return this.signatureAt + SIGNATURE_BYTES;
+  }
+
+  /** Header and signature as encoded: what evidence and certificates are made of. */
+  get headerBytes(): Uint8Array {
+    return this.bytes.subarray(0, this.headerSize);
   }
 }
 
@@ -160,17 +193,17 @@ const NO_VOTES: readonly CommitVote[] = [];
 
 /** A decoded block. Only its form is known to be right: see block-verifier.ts for the rest. */
 export class Block extends SignedHeader {
-  /** Header, signature, payload: as on the wire. */
-  readonly bytes: Uint8Array;
-  /** The transactions with their lengths, opaque. */
-  readonly payload: Uint8Array;
-
   /** @param bytes kept, not copied: nobody may change them afterwards  @throws RejectedError */
   constructor(bytes: Uint8Array, votesMax: number) {
     super(bytes, votesMax);
-    this.bytes = bytes;
-    this.payload = bytes.subarray(this.headerBytes.length);
-    if (this.payload.length === 0) throw new RejectedError("TRUNCATED", "a block without payload");
+    if (bytes.length === this.headerSize) {
+      throw new RejectedError("TRUNCATED", "a block without payload");
+    }
+  }
+
+  /** The transactions with their lengths, opaque. */
+  get payload(): Uint8Array {
+    return this.bytes.subarray(this.headerSize);
   }
 }
 

@@ -11,6 +11,8 @@ import {
   type AuthorityIndex,
   type BlockRef,
   type Digest,
+  digestWords,
+  type DigestWords,
   headerDigestOf,
   writeHeader,
 } from "./block.ts";
@@ -49,6 +51,7 @@ export class Committee {
   readonly genesisTimestampMs: Milliseconds;
   /** The blocks of round 0, one an authority: unsigned, never sent, never committed. */
   readonly genesis: readonly BlockRef[];
+  readonly genesisWords: readonly DigestWords[];
   private readonly authorities: readonly Authority[];
   private readonly stakes: Float64Array;
 
@@ -74,6 +77,7 @@ export class Committee {
     this.genesisDigest = genesisDigest;
     this.genesisTimestampMs = genesisTimestampMs;
     this.genesis = this.authorities.map((_, author) => genesisRef(this, author));
+    this.genesisWords = this.genesis.map(({ digest }) => digestWords(digest));
   }
 
   stake(author: AuthorityIndex): number {

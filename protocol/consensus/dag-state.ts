@@ -6,7 +6,15 @@
 import { assert } from "../../base/errors.ts";
 import { equalBytes } from "../base/bytes.ts";
 import type { Milliseconds } from "../base/effects.ts";
-import type { AncestorList, AuthorityIndex, BlockRef, Digest, Round } from "./block.ts";
+import {
+  type AncestorList,
+  type AuthorityIndex,
+  type BlockRef,
+  type Digest,
+  digestWords,
+  type DigestWords,
+  type Round,
+} from "./block.ts";
 import type { VerifiedBlock } from "./block-verifier.ts";
 import type { Committee } from "./committee.ts";
 
@@ -20,6 +28,7 @@ export class Vertex implements BlockRef {
   readonly round: Round;
   readonly author: AuthorityIndex;
   readonly digest: Digest;
+  readonly words: DigestWords;
   readonly timestampMs: Milliseconds;
   /** In the block's own order. Those at or below the gc round may be missing: nothing asks for them any more. */
   parents: readonly Vertex[];
@@ -35,6 +44,7 @@ export class Vertex implements BlockRef {
     this.round = source.round;
     this.author = source.author;
     this.digest = source.digest;
+    this.words = digestWords(source.digest);
     this.timestampMs = source.timestampMs;
     this.parents = parents;
     this.block = block;
@@ -43,6 +53,8 @@ export class Vertex implements BlockRef {
 
 interface RoundOfVertices {
   readonly all: Vertex[];
+  /** Of the distinct authors. */
+  stake: number;
   /** By author; twins together. */
   readonly byAuthor: (Vertex[] | undefined)[];
 }
@@ -50,6 +62,7 @@ interface RoundOfVertices {
 const NONE: readonly Vertex[] = [];
 
 export class DagState {
+  private readonly committee: Committee;
   private readonly rounds = new Map<Round, RoundOfVertices>();
   private readonly latestByAuthor: (Vertex | undefined)[];
   private highest = 0;
@@ -57,6 +70,7 @@ export class DagState {
   private evicted = -1;
 
   constructor(committee: Committee) {
+    this.committee = committee;
     this.latestByAuthor = new Array<Vertex | undefined>(committee.size).fill(undefined);
     const timestampMs = committee.genesisTimestampMs;
     for (const ref of committee.genesis) this.add({ ...ref, timestampMs }, NONE).isCommitted = true;
@@ -73,8 +87,12 @@ export class DagState {
     assert(round > this.evicted, `a block of round ${round}, which is forgotten`);
     const here = this.roundOf(round);
     const twins = here.byAuthor[author];
-    if (twins === undefined) here.byAuthor[author] = [vertex];
-    else twins.push(vertex);
+    if (twins === undefined) {
+      here.byAuthor[author] = [vertex];
+      here.stake += this.committee.stake(author);
+    } else {
+      twins.push(vertex);
+    }
     here.all.push(vertex);
     if (round > this.highest) this.highest = round;
     if (round > (this.latestByAuthor[author]?.round ?? -1)) this.latestByAuthor[author] = vertex;
@@ -98,12 +116,35 @@ export class DagState {
     return undefined;
   }
 
-  /** The i-th ancestor of a block. */
-  findAncestor(ancestors: AncestorList, i: number): Vertex | undefined {
-    for (const vertex of this.blocksOf(ancestors.round(i), ancestors.author(i))) {
-      if (ancestors.hasDigest(i, vertex.digest)) return vertex;
+  /**
+   * Those of a block's ancestors that are here, in its order.
+   * @param presentUpTo ancestors up to this round may be missing  @returns undefined if another one is missing
+   */
+  parentsOf(ancestors: AncestorList, presentUpTo: Round): readonly Vertex[] | undefined {
+    const parents: Vertex[] = [];
+    let round = -1;
+    let here: RoundOfVertices | undefined;
+    for (let i = 0; i < ancestors.count; i++) {
+      // Nearly all are of one round: it is looked up once.
+      if (ancestors.round(i) !== round) {
+        round = ancestors.round(i);
+        here = this.rounds.get(round);
+      }
+      const parent = withDigest(here?.byAuthor[ancestors.author(i)], ancestors, i);
+      if (parent !== undefined) parents.push(parent);
+      else if (round > presentUpTo) return undefined;
     }
-    return undefined;
+    return parents;
+  }
+
+  hasAncestor(ancestors: AncestorList, i: number): boolean {
+    const here = this.rounds.get(ancestors.round(i));
+    return withDigest(here?.byAuthor[ancestors.author(i)], ancestors, i) !== undefined;
+  }
+
+  /** Stake of the authors that have a block in a round. */
+  stakeAt(round: Round): number {
+    return this.rounds.get(round)?.stake ?? 0;
   }
 
   /** The author's block of the highest round; of twins the one that came first. */
@@ -145,8 +186,19 @@ export class DagState {
   private roundOf(round: Round): RoundOfVertices {
     const known = this.rounds.get(round);
     if (known !== undefined) return known;
-    const made: RoundOfVertices = { all: [], byAuthor: [] };
+    const made: RoundOfVertices = { all: [], stake: 0, byAuthor: [] };
     this.rounds.set(round, made);
     return made;
   }
+}
+
+/** The block, among twins, to which the i-th reference points. */
+function withDigest(
+  twins: readonly Vertex[] | undefined,
+  ancestors: AncestorList,
+  i: number,
+): Vertex | undefined {
+  if (twins === undefined) return undefined;
+  for (const twin of twins) if (ancestors.hasDigest(i, twin.words)) return twin;
+  return undefined;
 }
