@@ -262,6 +262,23 @@ test("a gradient that is not a number stops the run and is named, though the los
   });
 });
 
+test("a refusal of the input ends the run with it, and what was trained until then is saved", async () => {
+  const refusal = new SomaError({
+    code: "TORN",
+    kind: "corrupt",
+    what: "a picture is torn",
+    next: "mend it",
+  });
+  const torn = beforeDrawing((step) => {
+    if (step === 2) throw refusal;
+  });
+  await expect(runIn("torn", configOf(), {}, torn)).rejects.toBe(refusal);
+  const path = join(folder, "torn");
+  expect((await readState(join(path, "checkpoints", "state"))).counters.step).toBe(2);
+  const { steps } = await resume(path, configOf());
+  expect(steps).toBe(6);
+});
+
 test("a step that leaks a tensor is caught as a bug", async () => {
   const leaking = beforeDrawing(() => {
     tf.keep(tf.scalar(1));
