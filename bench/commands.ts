@@ -108,14 +108,17 @@ function registerTrainStep(bench: Command): void {
   bench
     .command("train-step")
     .description("time and memory of one training step of a vision transformer, beside PyTorch")
-    .option("--width <n>", "numbers in a token", "192")
-    .option("--layers <n>", "transformer layers", "6")
-    .option("--heads <n>", "heads of attention", "3")
-    .option("--tokens <n>", "tokens of an example", "64")
-    .option("--batch <n>", "examples of a step", "32")
-    .option("--steps <n>", "steps that count, and forward passes that count", "20")
-    .option("--warmup <n>", "steps before those", "3")
-    .option("--seed <n>", "weights and inputs follow from it", "1")
+    .option("--width <n>", "numbers in a token (default: 192)")
+    .option("--layers <n>", "transformer layers (default: 6)")
+    .option("--heads <n>", "heads of attention (default: 3)")
+    .option("--tokens <n>", "tokens of an example (default: 64)")
+    .option("--batch <n>", "examples of a step (default: 32; 8 with --growth)")
+    .option(
+      "--steps <n>",
+      "steps that count, and forward passes that count (default: 20; 7 with --growth)",
+    )
+    .option("--warmup <n>", "steps before those (default: 3; 2 with --growth)")
+    .option("--seed <n>", "weights and inputs follow from it (default: 1)")
     .option("--threads <n>", "threads of one operation (default: one a core)")
     .option("--precision <name>", "float32, or bf16 in products of matrices", "float32")
     .option(
@@ -123,6 +126,11 @@ function registerTrainStep(bench: Command): void {
       "in turn with PyTorch, each time in a process of its own (default: $SOMA_PEER_PYTHON, python3)",
     )
     .option("--pairs <n>", "runs of each with --peer (default: 5)")
+    .option(
+      "--growth",
+      "over 16 to 1,024 tokens, widths of 64 to 768 and batches of 1 to 256, with the exponents",
+    )
+    .option("--out <dir>", "write the JSON document there, and the plot of --growth (SVG and PNG)")
     .option("--json", "one JSON document on stdout")
     .option("-q, --quiet", "no progress")
     .addHelpText(
@@ -131,6 +139,7 @@ function registerTrainStep(bench: Command): void {
 Examples:
   soma bench train-step --width 192 --layers 6 --heads 3 --tokens 64 --batch 32 --steps 20 --json
   soma bench train-step --peer peer/bin/python --pairs 7
+  soma bench train-step --growth --peer --out growth
   soma bench train-step --width 32 --layers 1 --heads 1 --tokens 8 --batch 4 --steps 10000`,
     )
     .action(async (flags: TrainStepFlags) => {

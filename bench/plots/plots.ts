@@ -1,7 +1,5 @@
 /** All plots of an evaluation, each as SVG and as PNG, into one folder. */
-import { join } from "node:path";
-import { writeFileAtomic } from "../../base/files.ts";
-import { encodePng, svgToPng } from "../../tokenizers/image/decode.ts";
+import { encodePng } from "../../tokenizers/image/decode.ts";
 import { readMetrics } from "../../training/run-folder.ts";
 import type { Evaluated } from "../quality/evaluation.ts";
 import { nearestRows } from "../quality/knn.ts";
@@ -13,9 +11,9 @@ import type { JudgedModality, Row } from "../quality/selection.ts";
 import { bars } from "./bars.ts";
 import { embeddingMap } from "./embedding-map.ts";
 import { lossCurve } from "./loss-curve.ts";
-import { withPixelText } from "./pixel-font.ts";
 import { retrievalSheet, type SheetRow, type Shown } from "./retrieval-sheet.ts";
 import { NEIGHBOR_COUNT, POINTS_MIN, umapLayout } from "./umap.ts";
+import { writePlots, type Drawn } from "./write.ts";
 
 /** Points of a map, at most. */
 const MAP_POINTS_MAX = 2000;
@@ -23,8 +21,6 @@ const MAP_SEED = 1;
 /** Queries of a retrieval sheet, and candidates shown for each. */
 const SHEET_ROWS = 8;
 const SHEET_NEAREST = 5;
-/** Pixels of a PNG per unit of its drawing. */
-const PNG_SCALE = 2;
 /** Pairings with a sheet, at most: the first says most. */
 const SHEETS_MAX = 3;
 
@@ -34,17 +30,11 @@ export interface DrawOptions {
   readonly run: string | undefined;
 }
 
-export interface Drawn {
-  readonly paths: readonly string[];
-  /** What could not be drawn and why, in sentences. */
-  readonly notes: readonly string[];
-}
-
 /** @throws SomaError DISK_FULL, WRITE_FAILED */
 export async function drawPlots(evaluated: Evaluated, options: DrawOptions): Promise<Drawn> {
-  const plots = new Map<string, { readonly svg: string; readonly width: number }>();
+  const plots = new Map<string, string>();
   const add = (name: string, svg: string | undefined): void => {
-    if (svg !== undefined) plots.set(name, { svg, width: widthOf(svg) });
+    if (svg !== undefined) plots.set(name, svg);
   };
   if (options.run !== undefined) {
     const { name } = evaluated.evaluation.encoder;
@@ -56,35 +46,7 @@ export async function drawPlots(evaluated: Evaluated, options: DrawOptions): Pro
   }
   for (const [name, svg] of await sheetsOf(evaluated)) add(`retrieval-${name}`, svg);
 
-  const fonts = await drawsText();
-  const paths: string[] = [];
-  for (const [name, { svg, width }] of plots) {
-    const svgPath = join(options.folder, `${name}.svg`);
-    const pngPath = join(options.folder, `${name}.png`);
-    await writeFileAtomic(svgPath, svg);
-    await writeFileAtomic(
-      pngPath,
-      await svgToPng(fonts ? svg : withPixelText(svg), PNG_SCALE * width),
-    );
-    paths.push(svgPath, pngPath);
-  }
-  const notes = fonts
-    ? []
-    : [
-        "this machine has no font: the PNG plots have dot letters, the SVG files real text (Debian: apt install fonts-dejavu-core)",
-      ];
-  return { paths, notes };
-}
-
-/** Does the PNG renderer find a font? Without one a letter leaves no ink, or the box of a missing glyph. */
-export async function drawsText(): Promise<boolean> {
-  const letter = async (content: string): Promise<Uint8Array> =>
-    svgToPng(
-      `<svg xmlns="http://www.w3.org/2000/svg" width="32" height="32"><text x="4" y="26" font-size="24" font-family="sans-serif">${content}</text></svg>`,
-      32,
-    );
-  const [h, i] = [await letter("H"), await letter("i")];
-  return Buffer.compare(h, i) !== 0;
+  return writePlots(options.folder, plots);
 }
 
 function floorBars({ evaluation }: Evaluated): string {
@@ -215,8 +177,4 @@ async function shownOf(
     };
   }
   return { kind: "text", text: example.text ?? example.id };
-}
-
-function widthOf(svg: string): number {
-  return Number(/width="(\d+)/.exec(svg)?.[1] ?? 800);
 }

@@ -20,7 +20,7 @@ export interface StepSettings extends VitShape {
   readonly warmup: number;
   readonly seed: number;
   readonly precision: Precision;
-  readonly threads: number | undefined;
+  readonly threads: number;
 }
 
 export const PYTORCH_INSTALL =
@@ -53,7 +53,5 @@ function pyTorchInvocation(python: string, settings: StepSettings): Invocation {
 export function stepFlags(settings: StepSettings): string[] {
   const { width, layers, heads, tokens, batch, steps, warmup, seed, precision, threads } = settings;
   const flags = { width, layers, heads, tokens, batch, steps, warmup, seed, precision, threads };
-  return Object.entries(flags).flatMap(([name, value]) =>
-    value === undefined ? [] : [`--${name}`, String(value)],
-  );
+  return Object.entries(flags).flatMap(([name, value]) => [`--${name}`, String(value)]);
 }

@@ -23,6 +23,11 @@ export function ratioOf(top: readonly number[], bottom: readonly number[]): Rati
   return { median: median(ratios), min: Math.min(...ratios), max: Math.max(...ratios) };
 }
 
+/** For people: "1.08 × (1.02 to 1.15)". */
+export function spread({ median: middle, min, max }: Ratio): string {
+  return `${middle.toFixed(2)} × (${min.toFixed(2)} to ${max.toFixed(2)})`;
+}
+
 /** y ≈ factor · x^exponent. */
 export interface PowerLaw {
   readonly exponent: number;

@@ -1,113 +1,90 @@
 /** `soma bench train-step`: one step here, or in turn with PyTorch, or over sizes. */
-import { availableParallelism, cpus } from "node:os";
-import { SomaError } from "../../base/errors.ts";
+import { availableParallelism } from "node:os";
+import { join } from "node:path";
+import { writeFileAtomic } from "../../base/files.ts";
 import { SILENT, terminalProgress, type Progress } from "../../base/progress.ts";
 import { printJson, say, table } from "../../base/terminal.ts";
-import { runForJson, somaInvocation } from "./child.ts";
+import { writePlots } from "../plots/write.ts";
 import { PRECISIONS } from "./engine.ts";
-import { oneOf, positiveInteger } from "./flags.ts";
-import { PAIRS_DEFAULT, runPairs } from "./paired.ts";
+import { badFlag, oneOf, positiveInteger } from "./flags.ts";
+import { drawGrowth, measureGrowth, type GrowthAxis, type GrowthSeries } from "./growth.ts";
+import { circumstances, unrest, type Circumstances } from "./machine.ts";
+import { PAIRS_DEFAULT } from "./paired.ts";
 import {
   missingPyTorch,
   peerPython,
   PYTORCH_INSTALL,
   runPyTorchStep,
-  stepFlags,
-  type PeerStep,
   type StepSettings,
 } from "./pytorch.ts";
-import { median, ratioOf, type Ratio } from "./statistics.ts";
+import { compareSteps, describeSteps, runOurStep, type PeerComparison } from "./step-comparison.ts";
 import { measureTrainStep, type TrainStepResult } from "./train-step.ts";
 
 export interface TrainStepFlags {
-  readonly width: string;
-  readonly layers: string;
-  readonly heads: string;
-  readonly tokens: string;
-  readonly batch: string;
-  readonly steps: string;
-  readonly warmup: string;
-  readonly seed: string;
+  readonly width?: string;
+  readonly layers?: string;
+  readonly heads?: string;
+  readonly tokens?: string;
+  readonly batch?: string;
+  readonly steps?: string;
+  readonly warmup?: string;
+  readonly seed?: string;
   readonly threads?: string;
   readonly precision: string;
   /** true: the Python that SOMA_PEER_PYTHON names, else python3. */
   readonly peer?: string | true;
   readonly pairs?: string;
+  readonly growth?: boolean;
+  readonly out?: string;
   readonly json?: boolean;
   readonly quiet?: boolean;
 }
 
-/** What stands in the document when a peer was asked for. */
-export type PeerComparison =
-  | {
-      readonly kind: "measured";
-      readonly pairs: number;
-      /** Medians over the peer's runs. */
-      readonly peer: PeerStep;
-      /** The peer's figure over ours, pair by pair: above 1, ours is faster or smaller. */
-      readonly ratios: {
-        readonly step: Ratio;
-        readonly forward: Ratio;
-        readonly peakRss: Ratio;
-      };
-      readonly runs: {
-        readonly ours: readonly TrainStepResult[];
-        readonly peer: readonly PeerStep[];
-      };
-    }
-  | { readonly kind: "missing"; readonly reason: string; readonly install: string };
+const DEFAULTS = { width: 192, layers: 6, heads: 3, tokens: 64, batch: 32, steps: 20, warmup: 3 };
+/** The sizes that stand still while another grows, small enough for 1,024 tokens; a curve needs fewer steps a point. */
+const GROWTH_DEFAULTS = { ...DEFAULTS, batch: 8, steps: 7, warmup: 2 };
 
 export async function trainStepCommand(flags: TrainStepFlags): Promise<void> {
   const settings = settingsOf(flags);
-  const progress = (label: string, unit: string): Progress =>
-    flags.quiet === true ? SILENT : terminalProgress({ label, unit });
+  const pairs = flags.pairs === undefined ? PAIRS_DEFAULT : positiveInteger(flags.pairs, "--pairs");
   const python = flags.peer === true ? peerPython() : flags.peer;
   const missing = python === undefined ? undefined : await missingPyTorch(python);
   if (missing !== undefined) say(`${missing}; to compare: ${PYTORCH_INSTALL}`);
-  if (python === undefined || missing !== undefined) {
-    const { threads, ...rest } = settings;
-    const result = await measureTrainStep({
-      ...rest,
-      ...(threads === undefined ? {} : { threads }),
-      progress: progress("train step", "step"),
-    });
-    const comparison: PeerComparison | undefined =
-      missing === undefined
-        ? undefined
-        : { kind: "missing", reason: missing, install: PYTORCH_INSTALL };
-    tell(result, comparison, flags);
+  const peer = missing === undefined ? python : undefined;
+  const where = circumstances();
+  const warning = unrest(where);
+  if (warning !== undefined && flags.quiet !== true) say(warning);
+  if (flags.growth === true) {
+    await growth(settings, peer, where, flags);
     return;
   }
-  const pairs = flags.pairs === undefined ? PAIRS_DEFAULT : positiveInteger(flags.pairs, "--pairs");
-  const runs = await runPairs(
-    pairs,
-    {
-      ours: async () =>
-        (await runForJson(
-          somaInvocation("bench", "train-step", ...stepFlags(settings), "--json", "--quiet"),
-        )) as TrainStepResult,
-      peer: () => runPyTorchStep(python, settings),
-    },
-    progress("train step, ours and PyTorch in turn", "run"),
-  );
-  const first = runs.ours[0];
-  if (first === undefined) return;
-  tell(summary(runs.ours, first), compare(runs.ours, runs.peer), flags);
+  if (peer !== undefined) {
+    const progress = progressOf(flags, "ours and PyTorch in turn", "run");
+    const compared = await compareSteps(settings, { python: peer, pairs }, progress);
+    await tell(compared.result, compared.comparison, where, flags);
+    return;
+  }
+  const result = await measureTrainStep({
+    ...settings,
+    progress: progressOf(flags, "train step", "step"),
+  });
+  const comparison: PeerComparison | undefined =
+    missing === undefined
+      ? undefined
+      : { kind: "missing", reason: missing, install: PYTORCH_INSTALL };
+  await tell(result, comparison, where, flags);
 }
 
 /** @throws SomaError BAD_FLAG (usage) */
 function settingsOf(flags: TrainStepFlags): StepSettings {
-  const number = (name: "width" | "layers" | "heads" | "tokens" | "batch" | "steps"): number =>
-    positiveInteger(flags[name], `--${name}`);
-  const width = number("width");
-  const heads = number("heads");
+  const defaults = flags.growth === true ? GROWTH_DEFAULTS : DEFAULTS;
+  const number = (name: keyof typeof DEFAULTS): number => {
+    const text = flags[name];
+    return text === undefined ? defaults[name] : positiveInteger(text, `--${name}`);
+  };
+  const [width, heads] = [number("width"), number("heads")];
   if (width % heads !== 0) {
-    throw new SomaError({
-      code: "BAD_FLAG",
-      kind: "usage",
-      what: `a width of ${width} cannot be split among ${heads} heads`,
-      next: "make --width a multiple of --heads",
-    });
+    throw badFlag("--heads", String(heads), `give a number that divides --width, ${width}`);
   }
   return {
     width,
@@ -116,111 +93,83 @@ function settingsOf(flags: TrainStepFlags): StepSettings {
     tokens: number("tokens"),
     batch: number("batch"),
     steps: number("steps"),
-    warmup: positiveInteger(flags.warmup, "--warmup"),
-    seed: positiveInteger(flags.seed, "--seed"),
+    warmup: number("warmup"),
+    seed: positiveInteger(flags.seed ?? "1", "--seed"),
     precision: oneOf(flags.precision, "--precision", PRECISIONS),
     // Both sides are told, as each has a default of its own.
-    threads:
-      flags.threads === undefined
-        ? availableParallelism()
-        : positiveInteger(flags.threads, "--threads"),
+    threads: positiveInteger(flags.threads ?? String(availableParallelism()), "--threads"),
   };
 }
 
-/** Medians over runs; what leaked, the most of any. */
-function summary(runs: readonly TrainStepResult[], first: TrainStepResult): TrainStepResult {
-  return {
-    ...first,
-    stepMs: median(runs.map(({ stepMs }) => stepMs)),
-    forwardMs: median(runs.map(({ forwardMs }) => forwardMs)),
-    peakRssMiB: median(runs.map(({ peakRssMiB }) => peakRssMiB)),
-    tensorsLeaked: Math.max(...runs.map(({ tensorsLeaked }) => tensorsLeaked)),
-  };
+function progressOf(flags: TrainStepFlags, label: string, unit: string): Progress {
+  return flags.quiet === true ? SILENT : terminalProgress({ label, unit });
 }
 
-function compare(
-  ours: readonly TrainStepResult[],
-  peer: readonly PeerStep[],
-): PeerComparison | undefined {
-  const first = peer[0];
-  if (first === undefined) return undefined;
-  const figures = <K extends "stepMs" | "forwardMs" | "peakRssMiB">(
-    runs: readonly Record<K, number>[],
-    name: K,
-  ): number[] => runs.map((run) => run[name]);
-  const ratio = (name: "stepMs" | "forwardMs" | "peakRssMiB"): Ratio =>
-    ratioOf(figures(peer, name), figures(ours, name));
-  return {
-    kind: "measured",
-    pairs: peer.length,
-    peer: {
-      ...first,
-      stepMs: median(figures(peer, "stepMs")),
-      forwardMs: median(figures(peer, "forwardMs")),
-      peakRssMiB: median(figures(peer, "peakRssMiB")),
-    },
-    ratios: { step: ratio("stepMs"), forward: ratio("forwardMs"), peakRss: ratio("peakRssMiB") },
-    runs: { ours, peer },
-  };
-}
-
-function tell(
+async function tell(
   result: TrainStepResult,
   comparison: PeerComparison | undefined,
+  where: Circumstances,
   flags: TrainStepFlags,
-): void {
-  const machine = `${cpus().length} × ${cpus()[0]?.model ?? "unknown"}, Node ${process.versions.node}`;
-  const date = new Date().toISOString();
+): Promise<void> {
+  const document = { ...result, ...(comparison === undefined ? {} : { comparison }), ...where };
+  if (flags.out !== undefined) await writeDocument(flags.out, "train-step", document);
   if (flags.json === true) {
-    printJson({
-      ...result,
-      ...(comparison === undefined ? {} : { comparison }),
-      machine,
-      date,
-    });
+    printJson(document);
     return;
   }
-  say(describe(result, comparison?.kind === "measured" ? comparison : undefined));
-  say(`${machine}, ${date}`);
+  say(describeSteps(result, comparison?.kind === "measured" ? comparison : undefined));
+  say(`${where.machine}, ${where.date}`);
 }
 
-function describe(
-  result: TrainStepResult,
-  comparison: Extract<PeerComparison, { kind: "measured" }> | undefined,
-): string {
-  const spread = ({ median: middle, min, max }: Ratio): string =>
-    `${middle.toFixed(2)} × (${min.toFixed(2)} to ${max.toFixed(2)})`;
-  const rows: [string, number, number | undefined, Ratio | undefined, number][] = [
-    ["step, ms", result.stepMs, comparison?.peer.stepMs, comparison?.ratios.step, 1],
-    ["forward, ms", result.forwardMs, comparison?.peer.forwardMs, comparison?.ratios.forward, 1],
-    [
-      "peak memory, MiB",
-      result.peakRssMiB,
-      comparison?.peer.peakRssMiB,
-      comparison?.ratios.peakRss,
-      0,
-    ],
-  ];
-  const header =
-    comparison === undefined
-      ? ["train step", result.engine]
-      : ["train step", result.engine, comparison.peer.engine, "peer / ours, pair by pair"];
-  return table(header, [
-    ...rows.map(([name, ours, peer, ratio, digits]) => [
-      name,
-      ours.toFixed(digits),
-      ...(peer === undefined || ratio === undefined ? [] : [peer.toFixed(digits), spread(ratio)]),
-    ]),
-    ["tensors leaked", String(result.tensorsLeaked)],
-    ["threads", String(result.threads)],
-    ["weights", String(result.weights)],
-    ["loss, first and last", `${result.loss.first.toFixed(3)} → ${result.loss.last.toFixed(3)}`],
-    ["resident memory, MiB", memoryCourse(result)],
+async function growth(
+  settings: StepSettings,
+  python: string | undefined,
+  where: Circumstances,
+  flags: TrainStepFlags,
+): Promise<void> {
+  const axes = await measureGrowth(
+    settings,
+    {
+      ours: runOurStep,
+      ...(python === undefined ? {} : { peer: (at: StepSettings) => runPyTorchStep(python, at) }),
+    },
+    progressOf(flags, "growth", "size"),
+  );
+  const document = { ...settings, axes, ...where };
+  if (flags.out !== undefined) {
+    await writeDocument(flags.out, "growth", document);
+    const engines = [axes[0]?.ours, axes[0]?.peer].flatMap((of) => of?.points[0]?.engine ?? []);
+    const note = `${engines.join(" and ")}, ${settings.threads} threads, ${settings.precision}; ${where.machine}`;
+    const { paths, notes } = await writePlots(
+      flags.out,
+      new Map([["growth", drawGrowth(axes, note)]]),
+    );
+    for (const line of [...paths, ...notes]) say(line);
+  }
+  if (flags.json === true) printJson(document);
+  else say(describeGrowth(axes));
+}
+
+async function writeDocument(folder: string, name: string, document: unknown): Promise<void> {
+  await writeFileAtomic(join(folder, `${name}.json`), `${JSON.stringify(document, null, 2)}\n`);
+}
+
+function describeGrowth(axes: readonly GrowthAxis[]): string {
+  const law = (of: GrowthSeries | undefined): string =>
+    of?.fit === undefined || of.tailFit === undefined
+      ? "–"
+      : `${of.fit.exponent.toFixed(2)} (large: ${of.tailFit.exponent.toFixed(2)})`;
+  const rows = axes.flatMap(({ axis, ours, peer }) => [
+    ...ours.points.map(({ size, stepMs }) => {
+      const other = peer?.points.find((point) => point.size === size);
+      const cells = other === undefined ? [] : [other.stepMs.toFixed(1)];
+      return [`${axis} ${size}`, stepMs.toFixed(1), ...cells];
+    }),
+    [`${axis}: exponent`, law(ours), ...(peer === undefined ? [] : [law(peer)])],
+    ...[ours.failure, peer?.failure].flatMap((failure) =>
+      failure === undefined ? [] : [[`${axis} ${failure.size} failed: ${failure.reason}`]],
+    ),
   ]);
-}
-
-/** "512 → 514 over 10000 steps" */
-function memoryCourse({ memory, steps }: TrainStepResult): string {
-  const [first, last] = [memory[0]?.rssMiB ?? Number.NaN, memory.at(-1)?.rssMiB ?? Number.NaN];
-  return `${first.toFixed(0)} → ${last.toFixed(0)} over ${steps} steps`;
+  const header = ["growth", "ms a step"];
+  return table(axes[0]?.peer === undefined ? header : [...header, "peer"], rows);
 }

@@ -41,7 +41,13 @@ export class Vit {
     });
     this.layers = Array.from(
       { length: shape.layers },
-      (_, l) => new TransformerLayer(scope.child(`layer${l}`), { width, heads }),
+      (_, l) =>
+        new TransformerLayer(scope.child(`layer${l}`), {
+          width,
+          heads,
+          activation: "gelu",
+          gain: 1,
+        }),
     );
     this.norm = new LayerNorm(scope.child("norm"), width);
     this.head = new Linear(scope.child("head"), { inputs: width, outputs: CLASSES });
@@ -51,13 +57,12 @@ export class Vit {
   forward(patches: Tensor2D, size: number): Tensor2D {
     const { tokens, width } = this.shape;
     const placed = tf.add(
-      tf.reshape(this.stem.forward(patches), [size, tokens, width]),
+      tf.reshape(this.stem.forward(patches, { isData: true }), [size, tokens, width]),
       this.positions,
     );
     let x = tf.reshape<Rank.R2>(placed, [size * tokens, width]);
-    const attentionBias = tf.zeros([size, 1, 1, tokens]);
     for (const layer of this.layers) {
-      x = layer.forward(x, { size, units: tokens }, attentionBias);
+      x = layer.forward(x, { size, units: tokens });
     }
     const pooled = tf.mean(tf.reshape(this.norm.forward(x), [size, tokens, width]), 1);
     return this.head.forward(pooled as Tensor2D);

@@ -7,7 +7,7 @@ import { bars } from "../../../bench/plots/bars.ts";
 import { embeddingMap } from "../../../bench/plots/embedding-map.ts";
 import { lossCurve } from "../../../bench/plots/loss-curve.ts";
 import { withPixelText } from "../../../bench/plots/pixel-font.ts";
-import { drawPlots, drawsText } from "../../../bench/plots/plots.ts";
+import { drawPlots } from "../../../bench/plots/plots.ts";
 import { retrievalSheet } from "../../../bench/plots/retrieval-sheet.ts";
 import {
   categoryStyle,
@@ -18,6 +18,7 @@ import {
   ticks,
 } from "../../../bench/plots/svg.ts";
 import { umapLayout } from "../../../bench/plots/umap.ts";
+import { drawsText } from "../../../bench/plots/write.ts";
 import type { Evaluation } from "../../../bench/quality/evaluation.ts";
 import { denseMatrix, normaliseRows } from "../../../bench/quality/matrix.ts";
 import { measureSpace, type Space } from "../../../bench/quality/measure.ts";

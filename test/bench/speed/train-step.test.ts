@@ -57,7 +57,7 @@ test("a peer that is not installed is named, with the way to install it, and our
 test.each([
   [{ width: "16.5" }, /--width is "16.5"/],
   [{ steps: "0" }, /--steps is "0"/],
-  [{ heads: "3" }, /width of 16 cannot be split among 3 heads/],
+  [{ heads: "3" }, /--heads is "3"/],
   [{ precision: "half" }, /--precision is "half"/],
 ])("%j is refused", async (flags, message) => {
   await expect(trainStepCommand({ ...SMALL, ...flags })).rejects.toThrow(message);
