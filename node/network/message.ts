@@ -3,7 +3,7 @@
  * memory hands over the same object; wire.ts has its form on a socket. There is no layer of calls and answers: the core
  * names its requests, a message carries the name there and back, and whoever waits has his own timeout.
  */
-import type { BlockRef, Round } from "../../protocol/consensus/block.ts";
+import { type BlockRef, REF_BYTES, type Round } from "../../protocol/consensus/block.ts";
 import type { RequestId } from "../../protocol/consensus/events.ts";
 
 export type PeerMessage =
@@ -38,3 +38,28 @@ export type PeerMessage =
   /** Which block of mine is the last that you know? */
   | { readonly kind: "askOwnBlock" }
   | { readonly kind: "ownBlock"; readonly block: Uint8Array | undefined };
+
+/** What a message takes in memory, near enough for limits. */
+export function messageBytes(message: PeerMessage): number {
+  switch (message.kind) {
+    case "blocks":
+    case "fetchedBlocks":
+      return MESSAGE_BYTES + totalBytes(message.blocks);
+    case "fetchedCommits":
+      return MESSAGE_BYTES + totalBytes(message.commits) + totalBytes(message.certifiers);
+    case "fetchBlocks":
+      return MESSAGE_BYTES + message.refs.length * REF_BYTES;
+    case "ownBlock":
+      return MESSAGE_BYTES + (message.block?.length ?? 0);
+    case "subscribe":
+    case "fetchCommits":
+    case "askOwnBlock":
+      return MESSAGE_BYTES;
+  }
+}
+
+const MESSAGE_BYTES = 16;
+
+function totalBytes(parts: readonly Uint8Array[]): number {
+  return parts.reduce((sum, { length }) => sum + length, 0);
+}

@@ -6,8 +6,9 @@ import {
   ANSWER_BYTES_MAX,
   ANSWERS_PER_PEER_MAX,
   BLOCKS_PER_ANSWER_MAX,
-  HEADERS_READ_MAX,
+  VOTING_BLOCKS_READ_MAX,
 } from "./limits.ts";
+import { toHex } from "../../protocol/base/bytes.ts";
 import type { ConsensusParameters } from "../../protocol/base/parameters.ts";
 import { type AuthorityIndex, SignedHeader } from "../../protocol/consensus/block.ts";
 import { CertifierIndex } from "../../protocol/consensus/certifiers.ts";
@@ -18,6 +19,8 @@ import type { Network, Store } from "./ports.ts";
 
 /** Votes for a commit come in the blocks made right after it: where to look for them first, in commits before the last. */
 const VOTES_NEAR_COMMITS = 10;
+/** And in how many rounds of blocks. */
+const VOTES_NEAR_ROUNDS = 12;
 
 export interface BlockServerOptions {
   readonly committee: Committee;
@@ -91,7 +94,8 @@ export class BlockServer {
     store.readCommits(fromIndex, lastIndex, (encoded) => {
       const commits = encoded.map(decodeCommit);
       const near = Math.max(0, commits.length - VOTES_NEAR_COMMITS);
-      this.certify(commits, near, (count, certifiers) => {
+      const blockCount = VOTES_NEAR_ROUNDS * this.options.committee.size;
+      this.certify(commits, { start: near, blockCount }, (count, certifiers) => {
         reply({
           kind: "fetchedCommits",
           request,
@@ -104,11 +108,11 @@ export class BlockServer {
 
   /**
    * The longest start of `commits` whose last one has a quorum of votes in the log, looked for in the blocks that follow
-   * commit `start`; if there is none, in those that follow the first.
+   * commit `start`; if there is none, in many that follow the first.
    */
   private certify(
     commits: readonly Commit[],
-    start: number,
+    { start, blockCount }: { readonly start: number; readonly blockCount: number },
     done: (count: number, certifiers: readonly SignedHeader[]) => void,
   ): void {
     const first = commits[start];
@@ -116,28 +120,27 @@ export class BlockServer {
       done(0, []);
       return;
     }
-    this.options.store.readHeadersAfter(first.index, HEADERS_READ_MAX, (starts) => {
-      const headers = this.decode(starts);
+    this.options.store.readBlocksAfter(first.index, blockCount, (blocks) => {
+      const headers = this.decode(blocks);
       const votes = new CertifierIndex(this.options.committee);
       for (const header of headers) votes.add(header);
       for (let count = commits.length; count > start; count--) {
         const commit = commits[count - 1];
         const refs = commit === undefined ? undefined : votes.certifiersOf(commit);
         if (refs === undefined) continue;
-        const digests = new Set(refs.map(({ digest }) => digest));
-        done(
-          count,
-          headers.filter(({ digest }) => digests.has(digest)),
-        );
+        const digests = new Set(refs.map(({ digest }) => toHex(digest)));
+        const certifiers = headers.filter(({ digest }) => digests.has(toHex(digest)));
+        done(count, certifiers);
         return;
       }
-      if (start > 0) this.certify(commits, 0, done);
-      else done(0, []);
+      const isLastTry = blockCount >= VOTING_BLOCKS_READ_MAX;
+      if (isLastTry) done(0, []);
+      else this.certify(commits, { start: 0, blockCount: VOTING_BLOCKS_READ_MAX }, done);
     });
   }
 
-  private decode(starts: readonly Uint8Array[]): readonly SignedHeader[] {
+  private decode(blocks: readonly Uint8Array[]): readonly SignedHeader[] {
     const { blockCommitVotesMax } = this.options.parameters;
-    return starts.map((bytes) => new SignedHeader(bytes, blockCommitVotesMax));
+    return blocks.map((bytes) => new SignedHeader(bytes, blockCommitVotesMax));
   }
 }

@@ -44,7 +44,7 @@ export type DriverNotice =
     >
   | { readonly kind: "connected" | "disconnected" | "banned"; readonly peer: AuthorityIndex }
   /** The log is read, the application is up to date, the core runs. */
-  | { readonly kind: "started"; readonly replayedCount: number }
+  | { readonly kind: "started"; readonly replayedCount: number; readonly cutBytes: number }
   /** The driver has stopped for good and the node must end: the disk failed, or the committee broke its promise. */
   | { readonly kind: "failed"; readonly error: SomaError };
 
@@ -109,7 +109,7 @@ export class ConsensusDriver {
     this.core = makeCore(tap.log);
     for (const block of tap.ownBlocks()) this.streams.remember(block);
     this.watermark = application.restore(recovered.applied);
-    const lastIndex = recovered.lastCommitIndex;
+    const { lastCommitIndex: lastIndex, cutBytes } = recovered;
     new CommitReplay({ ...this.options, watermark: this.watermark, lastIndex }, (result) => {
       if (this.isStopped) return;
       if (result instanceof SomaError) {
@@ -118,7 +118,7 @@ export class ConsensusDriver {
       }
       const replayedCount = result.index - this.watermark.index;
       this.watermark = result;
-      this.options.onNotice({ kind: "started", replayedCount });
+      this.options.onNotice({ kind: "started", replayedCount, cutBytes });
       this.enqueue({ kind: "started" });
       this.listen();
     }).run();

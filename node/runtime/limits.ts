@@ -7,8 +7,8 @@ export const BLOCKS_PER_ANSWER_MAX = 1000;
 export const ANSWER_BYTES_MAX = 4 * 1024 * 1024;
 /** Answers to one peer that are being read from disk. */
 export const ANSWERS_PER_PEER_MAX = 8;
-/** Headers looked through for the votes of a commit. */
-export const HEADERS_READ_MAX = 2000;
+/** Blocks looked through for the votes of a commit, when the first ones do not have them. */
+export const VOTING_BLOCKS_READ_MAX = 2000;
 /** Requests to one peer whose answers are still accepted. */
 export const OPEN_REQUESTS_PER_PEER_MAX = 64;
 /** Commits read at once to bring the application up to date. */

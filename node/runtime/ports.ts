@@ -76,6 +76,8 @@ export interface RecoveredState {
   /** The last commit in the log; 0 if there is none. */
   readonly lastCommitIndex: number;
   readonly applied: AppliedRecord | undefined;
+  /** Bytes of a torn tail that were cut off at opening: written when the node died, and never promised durable. */
+  readonly cutBytes: number;
 }
 
 /** The log of one epoch. Answers are undefined or short where something is not there; bytes are handed out to keep. */
@@ -99,11 +101,11 @@ export interface Store {
     toIndex: number,
     done: (commits: readonly Uint8Array[]) => void,
   ): void;
-  /** The starts, as long as a signed header may be, of up to `countMax` blocks that were appended after a commit. */
-  readHeadersAfter(
+  /** Up to `countMax` blocks that were appended after a commit: those that vote for it are among the first. */
+  readBlocksAfter(
     commitIndex: number,
     countMax: number,
-    done: (starts: readonly Uint8Array[]) => void,
+    done: (blocks: readonly Uint8Array[]) => void,
   ): void;
   /** The block of this author with the highest round. */
   readLastBlock(author: AuthorityIndex, done: (block: Uint8Array | undefined) => void): void;

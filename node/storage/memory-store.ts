@@ -28,6 +28,7 @@ export class MemoryStore implements Store {
       log: { records, highestSignedRound: this.highestSignedRound },
       lastCommitIndex: this.commitPlaces.length,
       applied: this.applied,
+      cutBytes: 0,
     };
   }
 
@@ -80,10 +81,10 @@ export class MemoryStore implements Store {
     done(places.flatMap((place) => this.log[place]?.bytes ?? []));
   }
 
-  readHeadersAfter(
+  readBlocksAfter(
     commitIndex: number,
     countMax: number,
-    done: (starts: readonly Uint8Array[]) => void,
+    done: (blocks: readonly Uint8Array[]) => void,
   ): void {
     const found: Uint8Array[] = [];
     const first = this.commitPlaces[commitIndex - 1] ?? this.log.length;
