@@ -103,6 +103,7 @@ export function describeSteps(
       row("peak memory, MiB", "peakRssMiB", 0),
       ["tensors leaked", String(result.tensorsLeaked)],
       ["threads", String(result.threads)],
+      ["our own kernels", result.fused.length === 0 ? "none" : String(result.fused.length)],
       ["weights", String(result.weights)],
       ["loss", `${first.toFixed(3)} → ${last.toFixed(3)}`],
       [

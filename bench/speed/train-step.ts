@@ -6,16 +6,17 @@ import { setImmediate } from "node:timers/promises";
 import { present } from "../../base/errors.ts";
 import { SILENT, type Progress } from "../../base/progress.ts";
 import {
+  fusedKernels,
   readValues,
   startBackend,
   tf,
   type Rank,
-  type Scalar,
   type Tensor1D,
   type Tensor2D,
 } from "../../models/backend.ts";
 import { parseEncoderConfig } from "../../models/config.ts";
 import { Scope } from "../../models/module.ts";
+import { softmaxCrossEntropy } from "../../models/ops/cross-entropy.ts";
 import { TransformerEncoder } from "../../models/transformer.ts";
 import { seededRng } from "../../tokenizers/random.ts";
 import { assertFinite, computeGradients } from "../../training/gradients.ts";
@@ -66,6 +67,8 @@ export interface TrainStepResult extends VitShape {
   readonly warmup: number;
   readonly seed: number;
   readonly precision: Precision;
+  /** Our own kernels in force. */
+  readonly fused: readonly string[];
   readonly weights: number;
   /** Of the first step that counts and of the last: a step that learns nothing is no step. */
   readonly loss: { readonly first: number; readonly last: number };
@@ -92,6 +95,7 @@ export async function measureTrainStep(options: TrainStepOptions): Promise<Train
       peakRssMiB: process.resourceUsage().maxRSS / 1024,
       tensorsLeaked: timed.tensorsLeaked,
       ...{ width, layers, heads, tokens, batch, steps, warmup, seed, precision },
+      fused: fusedKernels(),
       weights: [...scope.parameters().values()].reduce((sum, { size }) => sum + size, 0),
       loss: timed.loss,
       memory: timed.memory,
@@ -131,7 +135,7 @@ async function timeSteps(
   );
   const prepared: PreparedStep = {
     exampleCount: batch,
-    loss: () => ({ total: crossEntropy(vit.forward(patches, batch), labels), parts: {} }),
+    loss: () => ({ total: softmaxCrossEntropy(vit.forward(patches, batch), labels), parts: {} }),
   };
   const parameters = scope.parameters();
   const adam = new AdamW(parameters, ADAM);
@@ -177,14 +181,6 @@ async function timeForward(
     await setImmediate();
   }
   return median([...timesMs]);
-}
-
-/** Mean of −log softmax at the label. @param logits [B, C]  @param labels int32 [B] */
-function crossEntropy(logits: Tensor2D, labels: Tensor1D): Scalar {
-  return tf.losses.softmaxCrossEntropy<Tensor2D, Scalar>(
-    tf.oneHot(labels, CLASSES) as Tensor2D,
-    logits,
-  );
 }
 
 function sampleIsDue(step: number, steps: number): boolean {

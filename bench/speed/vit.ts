@@ -8,6 +8,7 @@ import { LayerNorm } from "../../models/layers/layer-norm.ts";
 import { Linear } from "../../models/layers/linear.ts";
 import { TransformerLayer } from "../../models/layers/transformer-layer.ts";
 import type { Scope } from "../../models/module.ts";
+import { meanPool } from "../../models/ops/mean-pool.ts";
 
 /** Numbers of a patch: 16×16 pixels, RGB. */
 export const PATCH_NUMBERS = 768;
@@ -56,15 +57,11 @@ export class Vit {
   /** @param patches [size · tokens, PATCH_NUMBERS]  @returns logits [size, CLASSES]. Inside a tidy. */
   forward(patches: Tensor2D, size: number): Tensor2D {
     const { tokens, width } = this.shape;
-    const placed = tf.add(
-      tf.reshape(this.stem.forward(patches, { isData: true }), [size, tokens, width]),
-      this.positions,
-    );
+    const stemmed = this.stem.forward(patches, { isData: true });
+    const placed = tf.add(tf.reshape(stemmed, [size, tokens, width]), this.positions);
     let x = tf.reshape<Rank.R2>(placed, [size * tokens, width]);
-    for (const layer of this.layers) {
-      x = layer.forward(x, { size, units: tokens });
-    }
-    const pooled = tf.mean(tf.reshape(this.norm.forward(x), [size, tokens, width]), 1);
-    return this.head.forward(pooled as Tensor2D);
+    for (const layer of this.layers) x = layer.forward(x, { size, units: tokens });
+    const pooled = meanPool(this.norm.forward(x), tf.ones([size, tokens]));
+    return this.head.forward(pooled);
   }
 }
