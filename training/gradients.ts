@@ -1,21 +1,30 @@
-/** Loss and gradients of one update, on the host: what the optimiser and the log read. */
+/** Loss and gradients of one update: what the optimiser and the log read. */
 import { SomaError } from "../base/errors.ts";
-import { tf, type Tensor, type Variable } from "../models/backend.ts";
+import { isFused, tf, type Tensor, type Variable } from "../models/backend.ts";
 import type { TransformerEncoder } from "../models/transformer.ts";
 import type { PreparedStep } from "./objective.ts";
-import { globalNorm, type NamedArrays } from "./optimizer.ts";
+import {
+  disposeValues,
+  globalNorm,
+  onHost,
+  type NamedArrays,
+  type NamedValues,
+} from "./optimizer.ts";
 
 export interface StepGradients {
   /** Mean over the batches. */
   readonly loss: number;
   readonly parts: Readonly<Record<string, number>>;
-  /** Mean over the batches, by parameter; those that no loss depends on are missing. Not to be mutated. */
-  readonly arrays: NamedArrays;
+  /**
+   * Mean over the batches, by parameter; those that no loss depends on are missing. Tensors where our kernels are in
+   * force, disposed by the optimiser's update, else arrays.
+   */
+  readonly arrays: NamedValues;
   /** Over all parameters, before clipping. */
   readonly norm: number;
 }
 
-/** Forward and backward over each batch, one after the other. Leaves no tensors. */
+/** Forward and backward over each batch, one after the other. Leaves no tensors but the gradients. */
 export function computeGradients(
   batches: readonly PreparedStep[],
   encoder: TransformerEncoder,
@@ -24,7 +33,7 @@ export function computeGradients(
   const share = 1 / batches.length;
   let loss = 0;
   const parts: Record<string, number> = {};
-  const arrays = new Map<string, Float32Array>();
+  const sums = new Map<string, Tensor>();
   for (const batch of batches) {
     const kept: Record<string, Tensor> = {};
     const { value, grads } = tf.variableGrads(() => {
@@ -39,14 +48,33 @@ export function computeGradients(
     }
     for (const [name, variable] of parameters) {
       const gradient = grads[variable.name];
-      if (gradient === undefined) continue;
-      const values = gradient.dataSync<"float32">();
-      if (batches.length === 1) arrays.set(name, values);
-      else addScaled(arrays, name, values, share);
-      gradient.dispose();
+      if (gradient !== undefined) addShare(sums, name, gradient, share);
     }
   }
+  const arrays: NamedValues = isFused() ? sums : takeToHost(sums);
   return { loss, parts, arrays, norm: globalNorm(arrays) };
+}
+
+/** sums[name] += share · gradient; takes the gradient. */
+function addShare(sums: Map<string, Tensor>, name: string, gradient: Tensor, share: number): void {
+  if (share === 1) {
+    sums.set(name, gradient);
+    return;
+  }
+  const before = sums.get(name);
+  const sum = tf.tidy(() => {
+    const part = tf.mul(gradient, share);
+    return before === undefined ? part : tf.add(before, part);
+  });
+  tf.dispose(before === undefined ? [gradient] : [gradient, before]);
+  sums.set(name, sum);
+}
+
+/** The same values on the host; tensors among them are disposed. */
+export function takeToHost(gradients: NamedValues): NamedArrays {
+  const arrays = new Map(Array.from(gradients, ([name, values]) => [name, onHost(values)]));
+  disposeValues(gradients.values());
+  return arrays;
 }
 
 /**
@@ -65,7 +93,7 @@ export function assertFinite(gradients: StepGradients, step: number): void {
     throw notFinite(`the loss became ${loss} ${at}${alone}`);
   }
   if (Number.isFinite(norm)) return;
-  const broken = [...arrays].filter(([, values]) => !values.every(Number.isFinite));
+  const broken = [...arrays].filter(([, values]) => !onHost(values).every(Number.isFinite));
   const first = broken[0]?.[0];
   throw notFinite(
     first === undefined
@@ -88,15 +116,4 @@ function scalarOf(tensor: Tensor): number {
   const value = tensor.dataSync()[0] ?? Number.NaN;
   tensor.dispose();
   return value;
-}
-
-function addScaled(
-  sums: Map<string, Float32Array>,
-  name: string,
-  values: Float32Array,
-  share: number,
-): void {
-  const sum = sums.get(name) ?? new Float32Array(values.length);
-  sums.set(name, sum);
-  for (let i = 0; i < sum.length; i++) sum[i] = (sum[i] ?? 0) + share * (values[i] ?? 0);
 }

@@ -135,11 +135,12 @@ export class Keeper {
     const { encoder, validation } = experiment;
     if (validation === undefined) return undefined;
     if (average === undefined) return validate(encoder, validation);
+    const trained = optimizer.weights;
     this.assign(average.current);
     try {
       return validate(encoder, validation);
     } finally {
-      this.assign(optimizer.weights);
+      this.assign(trained);
     }
   }
 

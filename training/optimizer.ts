@@ -1,16 +1,21 @@
 /**
- * AdamW, gradient norm and weight averaging, on the host in one pass over each array.
- * Why not in tensors: a step in tfjs ops is 14 calls and as many passes over memory for every parameter. For
- * 1.03 M weights in 46 arrays on 2 cores that took 13.4 ms on TensorFlow 2.21, one fused loop in JavaScript 7.4 ms,
- * reading gradients and writing weights included; and its answer depends neither on the backend, nor on its
- * threads, nor on the order of the parameters.
+ * AdamW, gradient norm and weight averaging: one call of our own kernels for all parameters where they are in force,
+ * else on the host in one pass over each array. Both do the same arithmetic in the same order, in doubles: AdamW's
+ * answer is the same bits on every backend and with any number of threads.
+ * Why not in tfjs ops: that is 14 calls and as many passes over memory for every parameter. For 1.03 M weights in 46
+ * arrays on 2 cores they took 13.4 ms on TensorFlow 2.21, the loop in JavaScript 7.4 ms, reading gradients and writing
+ * weights included.
  * Source: Loshchilov and Hutter, Decoupled Weight Decay Regularization, arXiv 1711.05101.
  */
 import { assert, present } from "../base/errors.ts";
-import { tf, type Variable } from "../models/backend.ts";
+import { isFused, tf, type Tensor, type Variable } from "../models/backend.ts";
+import { normOf, updateAdamW, updateAverages, type AdamNumbers } from "../models/ops/optimizer.ts";
 
-/** Arrays by parameter name. */
+/** Arrays on the host by parameter name. */
 export type NamedArrays = ReadonlyMap<string, Float32Array>;
+
+/** Values by parameter name: on the host, or as tensors where our kernels are in force. */
+export type NamedValues = ReadonlyMap<string, Float32Array | Tensor>;
 
 export interface AdamSettings {
   readonly betas: readonly [number, number];
@@ -28,49 +33,59 @@ export interface AdamState {
   readonly squares: NamedArrays;
 }
 
+/** One parameter. On the host all three are arrays, and the variable gets a copy; else the weights are the variable. */
 interface Slot {
   readonly variable: Variable;
-  readonly weights: Float32Array;
-  readonly moment: Float32Array;
-  readonly square: Float32Array;
+  readonly weights: Float32Array | Variable;
+  readonly moment: Float32Array | Tensor;
+  readonly square: Float32Array | Tensor;
   readonly decays: boolean;
 }
 
 /**
- * Owns the values of its parameters from construction on: what else writes to the variables is overwritten by
- * the next update. Holds no tensors; the variables stay with their scope.
+ * Owns the values of its parameters from construction on; the variables stay with their scope. What else writes to
+ * the variables must put them back before the next update (`weights` first, `assignValues` after).
  */
 export class AdamW {
   private readonly settings: AdamSettings;
   private readonly slots = new Map<string, Slot>();
+  private readonly fused = isFused();
   private updateCount = 0;
 
   constructor(parameters: ReadonlyMap<string, Variable>, settings: AdamSettings) {
     this.settings = settings;
+    const zeros = (variable: Variable): Float32Array | Tensor =>
+      this.fused ? tf.keep(tf.zeros(variable.shape)) : new Float32Array(variable.size);
     for (const [name, variable] of parameters) {
-      const weights = Float32Array.from(variable.dataSync());
+      // TensorFlow reads the array that a tensor was made from where it lies: what is updated in place must be ours.
+      if (this.fused) assignValues(variable, variable.dataSync<"float32">());
       this.slots.set(name, {
         variable,
-        weights,
-        moment: new Float32Array(weights.length),
-        square: new Float32Array(weights.length),
+        weights: this.fused ? variable : Float32Array.from(variable.dataSync()),
+        moment: zeros(variable),
+        square: zeros(variable),
         decays: variable.rank >= 2,
       });
     }
   }
 
-  /** Current values by name: live, not to be mutated. */
+  /** Current values by name, on the host: not to be mutated, and of this moment only. */
   get weights(): NamedArrays {
-    return this.collect((slot) => slot.weights);
+    return this.read((slot) => slot.weights);
+  }
+
+  /** The same where they lie. */
+  get live(): NamedValues {
+    return new Map(Array.from(this.slots, ([name, slot]) => [name, slot.weights]));
   }
 
   /**
    * One update. A parameter without a gradient stays as it is.
-   * @param gradients  finite, not mutated
+   * @param gradients  finite; tensors among them are disposed
    * @param gradientScale  every gradient is multiplied by it first: how clipping and averaging are done in the same pass
    */
   update(
-    gradients: NamedArrays,
+    gradients: NamedValues,
     rates: { readonly learningRate: number; readonly gradientScale: number },
   ): void {
     const { learningRate, gradientScale } = rates;
@@ -80,51 +95,128 @@ export class AdamW {
     // Both bias corrections folded into the step size and epsilon, so that the pass below has none.
     const correction1 = 1 - beta1 ** this.updateCount;
     const correction2 = Math.sqrt(1 - beta2 ** this.updateCount);
-    for (const [name, gradient] of gradients) {
-      const slot = present(this.slots.get(name), `${name} is a parameter of this optimiser`);
-      adamPass(slot.weights, gradient, slot.moment, slot.square, {
-        keep1: beta1,
-        add1: (1 - beta1) * gradientScale,
-        keep2: beta2,
-        add2: (1 - beta2) * gradientScale * gradientScale,
-        step: (learningRate * correction2) / correction1,
-        epsilon: epsilon * correction2,
-        keepWeight: slot.decays ? 1 - learningRate * weightDecay : 1,
-      });
-      assignValues(slot.variable, slot.weights);
-    }
+    const numbers: AdamNumbers = {
+      keep1: beta1,
+      add1: (1 - beta1) * gradientScale,
+      keep2: beta2,
+      add2: (1 - beta2) * gradientScale * gradientScale,
+      step: (learningRate * correction2) / correction1,
+      epsilon: epsilon * correction2,
+      keepMatrix: 1 - learningRate * weightDecay,
+      keepOther: 1,
+    };
+    const entries = Array.from(gradients, ([name, gradient]) => ({
+      slot: present(this.slots.get(name), `${name} is a parameter of this optimiser`),
+      gradient,
+    }));
+    if (this.fused) updateTensors(entries, numbers);
+    else updateArrays(entries, numbers);
   }
 
-  /** Everything a resumed run needs; the arrays are live: write them out before the next update. */
+  /** Everything a resumed run needs; on the host, of this moment only: write it out before the next update. */
   state(): AdamState {
     return {
       updateCount: this.updateCount,
-      weights: this.collect((slot) => slot.weights),
-      moments: this.collect((slot) => slot.moment),
-      squares: this.collect((slot) => slot.square),
+      weights: this.weights,
+      moments: this.read((slot) => slot.moment),
+      squares: this.read((slot) => slot.square),
     };
   }
 
   /** Go on from a saved state, copied. @throws InvariantError if names or sizes are not those of this optimiser */
   restore(state: AdamState): void {
-    assert(state.weights.size === this.slots.size, "the saved state has other parameters");
     for (const [name, slot] of this.slots) {
-      copyInto(slot.weights, state.weights.get(name), name);
-      copyInto(slot.moment, state.moments.get(name), name);
-      copyInto(slot.square, state.squares.get(name), name);
-      assignValues(slot.variable, slot.weights);
+      const { variable } = slot;
+      const size = variable.size;
+      const weights = ofSize(state.weights.get(name), size, `weights of ${name}`);
+      const moment = ofSize(state.moments.get(name), size, `moment of ${name}`);
+      const square = ofSize(state.squares.get(name), size, `square of ${name}`);
+      const toHost = (kept: Float32Array | Tensor, values: Float32Array): Float32Array | Tensor => {
+        if (kept instanceof Float32Array) {
+          kept.set(values);
+          return kept;
+        }
+        kept.dispose();
+        return tf.keep(tf.tensor(values.slice(), variable.shape));
+      };
+      if (slot.weights instanceof Float32Array) slot.weights.set(weights);
+      this.slots.set(name, {
+        ...slot,
+        moment: toHost(slot.moment, moment),
+        square: toHost(slot.square, square),
+      });
+      assignValues(variable, weights);
     }
     this.updateCount = state.updateCount;
   }
 
-  private collect(pick: (slot: Slot) => Float32Array): NamedArrays {
-    return new Map(Array.from(this.slots, ([name, slot]) => [name, pick(slot)]));
+  /** Gives up the averages; the variables stay. */
+  dispose(): void {
+    for (const { moment, square } of this.slots.values()) disposeValues([moment, square]);
+    this.slots.clear();
+  }
+
+  private read(pick: (slot: Slot) => Float32Array | Tensor): NamedArrays {
+    return new Map(Array.from(this.slots, ([name, slot]) => [name, onHost(pick(slot))]));
   }
 }
 
-/** √ of the sum of squares over all arrays; not finite if any number is not. Independent of the order of the map. */
-export function globalNorm(arrays: NamedArrays): number {
-  const sums = Array.from(arrays.values(), sumOfSquares).sort((a, b) => a - b);
+interface Entry {
+  readonly slot: Slot;
+  readonly gradient: Float32Array | Tensor;
+}
+
+function updateArrays(entries: readonly Entry[], numbers: AdamNumbers): void {
+  for (const { slot, gradient } of entries) {
+    const { variable, weights, moment, square, decays } = slot;
+    adamPass(hostArray(weights), onHost(gradient), hostArray(moment), hostArray(square), {
+      ...numbers,
+      keepWeight: decays ? numbers.keepMatrix : numbers.keepOther,
+    });
+    assignValues(variable, hostArray(weights));
+    disposeValues([gradient]);
+  }
+}
+
+function updateTensors(entries: readonly Entry[], numbers: AdamNumbers): void {
+  const gradients = entries.map(({ slot, gradient }) => {
+    if (!(gradient instanceof Float32Array)) return gradient;
+    assert(gradient.length === slot.variable.size, "a gradient has its parameter's size");
+    return tf.tensor(gradient.slice(), slot.variable.shape);
+  });
+  updateAdamW(
+    {
+      weights: entries.map(({ slot }) => slot.variable),
+      gradients,
+      moments: entries.map(({ slot }) => slot.moment as Tensor),
+      squares: entries.map(({ slot }) => slot.square as Tensor),
+    },
+    numbers,
+  );
+  tf.dispose(gradients);
+}
+
+/** On the host; a tensor's values are copied, an array is given as it is. */
+export function onHost(values: Float32Array | Tensor): Float32Array {
+  return values instanceof Float32Array ? values : values.dataSync<"float32">();
+}
+
+function hostArray(values: Float32Array | Tensor): Float32Array {
+  assert(values instanceof Float32Array, "an optimiser on the host keeps arrays");
+  return values;
+}
+
+/** Dispose the tensors among them. */
+export function disposeValues(values: Iterable<Float32Array | Tensor>): void {
+  for (const value of values) if (!(value instanceof Float32Array)) value.dispose();
+}
+
+/** √ of the sum of squares over all values; not finite if any number is not. On the host independent of the order of the map. */
+export function globalNorm(values: NamedValues): number {
+  const tensors = [...values.values()].filter(isTensor);
+  if (isFused() && tensors.length === values.size && tensors.length > 0) return normOf(tensors);
+  const sums = Array.from(values.values(), (value) => sumOfSquares(onHost(value)));
+  sums.sort((a, b) => a - b);
   return Math.sqrt(sums.reduce((total, sum) => total + sum, 0));
 }
 
@@ -136,27 +228,57 @@ export function clipScale(norm: number, clipNorm: number): number {
 /** Exponential moving average of weights: what is evaluated and saved is smoother than the last step. */
 export class WeightAverage {
   private readonly decay: number;
-  private readonly values: Map<string, Float32Array>;
+  private readonly values: ReadonlyMap<string, Float32Array | Tensor>;
   private updateCount: number;
 
+  /** @param start copied; where our kernels are in force the average is kept in tensors */
   constructor(decay: number, start: NamedArrays, updateCount = 0) {
     this.decay = decay;
-    this.values = new Map(Array.from(start, ([name, values]) => [name, values.slice()]));
+    this.values = new Map(
+      Array.from(start, ([name, values]) => [
+        name,
+        isFused() ? tf.keep(tf.tensor1d(values.slice())) : values.slice(),
+      ]),
+    );
     this.updateCount = updateCount;
   }
 
+  /** On the host, of this moment only. */
   get current(): NamedArrays {
-    return this.values;
+    return new Map(Array.from(this.values, ([name, value]) => [name, onHost(value)]));
   }
 
-  update(weights: NamedArrays): void {
+  /** @param weights of the same names and sizes */
+  update(weights: NamedValues): void {
     this.updateCount++;
     // A short memory at first: the random start must not linger in the average of a short run.
     const decay = Math.min(this.decay, (1 + this.updateCount) / (10 + this.updateCount));
-    for (const [name, average] of this.values) {
-      averagePass(average, present(weights.get(name), `weights of ${name}`), 1 - decay);
+    const pairs = Array.from(this.values, ([name, average]) => ({
+      average,
+      weight: present(weights.get(name), `weights of ${name}`),
+    }));
+    const averages = pairs.map(({ average }) => average).filter(isTensor);
+    if (averages.length === 0) {
+      for (const { average, weight } of pairs)
+        averagePass(hostArray(average), onHost(weight), 1 - decay);
+      return;
     }
+    const given = pairs.map(({ weight }) =>
+      isTensor(weight) ? weight : tf.tensor1d(weight.slice()),
+    );
+    updateAverages(averages, given, 1 - decay);
+    pairs.forEach(({ weight }, i) => {
+      if (!isTensor(weight)) given[i]?.dispose();
+    });
   }
+
+  dispose(): void {
+    disposeValues(this.values.values());
+  }
+}
+
+function isTensor(value: Float32Array | Tensor): value is Tensor {
+  return !(value instanceof Float32Array);
 }
 
 /** Write `values` into a variable of the same size, copied. */
@@ -167,13 +289,7 @@ export function assignValues(variable: Variable, values: Float32Array): void {
   tensor.dispose();
 }
 
-interface PassNumbers {
-  readonly keep1: number;
-  readonly add1: number;
-  readonly keep2: number;
-  readonly add2: number;
-  readonly step: number;
-  readonly epsilon: number;
+interface PassNumbers extends AdamNumbers {
   readonly keepWeight: number;
 }
 
@@ -213,7 +329,7 @@ function sumOfSquares(values: Float32Array): number {
   return sum;
 }
 
-function copyInto(target: Float32Array, source: Float32Array | undefined, name: string): void {
-  assert(source?.length === target.length, `the saved ${name} has another size`);
-  target.set(source);
+function ofSize(values: Float32Array | undefined, size: number, name: string): Float32Array {
+  assert(values?.length === size, `the saved ${name} has another size`);
+  return values;
 }

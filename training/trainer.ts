@@ -78,15 +78,33 @@ export async function train(
       signal: options.signal,
     },
   );
+  const weights = openWeights(experiment, options);
   try {
-    return await trainOn(input, experiment, run, options);
+    return await trainOn(input, weights, experiment, run, options);
   } finally {
+    weights.optimizer.dispose();
+    weights.average?.dispose();
     await input.close();
   }
 }
 
+interface TrainedWeights {
+  readonly optimizer: AdamW;
+  readonly average: WeightAverage | undefined;
+}
+
+/** As they were saved, if a run is resumed. */
+function openWeights({ config, parameters }: Experiment, { resume }: TrainOptions): TrainedWeights {
+  const optimizer = new AdamW(parameters, config);
+  if (resume !== undefined) optimizer.restore(resume.adam);
+  if (config.ema === 0) return { optimizer, average: undefined };
+  const start = resume?.average ?? optimizer.weights;
+  return { optimizer, average: new WeightAverage(config.ema, start, resume?.counters.step) };
+}
+
 async function trainOn(
   input: Input,
+  { optimizer, average }: TrainedWeights,
   experiment: Experiment,
   run: RunFolder,
   options: TrainOptions,
@@ -94,12 +112,6 @@ async function trainOn(
   const { config, losses, parameters } = experiment;
   const { resume, signal, crew, progress = SILENT, warn = () => undefined, write = {} } = options;
   const counters = resume?.counters;
-  const optimizer = new AdamW(parameters, config);
-  if (resume !== undefined) optimizer.restore(resume.adam);
-  const average =
-    config.ema === 0
-      ? undefined
-      : new WeightAverage(config.ema, resume?.average ?? optimizer.weights, counters?.step);
   const keeper = new Keeper({ experiment, run, optimizer, average, counters, warn, write });
   const budget = new Budget(config, counters?.elapsedS ?? 0);
 
@@ -133,7 +145,7 @@ async function trainOn(
     if (step === firstStep) warnOfIdle(gradients, parameters, warn);
     const gradientScale = clipScale(gradients.norm, config.clipNorm);
     optimizer.update(gradients.arrays, { learningRate: rate, gradientScale });
-    average?.update(optimizer.weights);
+    average?.update(optimizer.live);
     const leaked = tf.memory().numTensors - tensorCount;
     // The first step may build constants that stay.
     assert(leaked === 0 || step === firstStep, `step ${step + 1} leaks ${leaked} tensors`);
