@@ -83,6 +83,8 @@ export class ConsensusDriver {
   private effects: readonly ConsensusEffect[] = [];
   /** The next of `effects` to perform. */
   private effectIndex = 0;
+  /** Our last block is asked for: also of peers that come later, as all do when a node starts. */
+  private asksOwnBlock = false;
   private isPumping = false;
   private isFlushing = false;
   private isStopped = false;
@@ -155,6 +157,7 @@ export class ConsensusDriver {
         this.streams.connected(peer);
         const aboveRound = this.options.store.lastRound(peer);
         this.options.network.send(peer, { kind: "subscribe", aboveRound });
+        if (this.asksOwnBlock) this.options.network.send(peer, { kind: "askOwnBlock" });
         this.options.onNotice({ kind: "connected", peer });
       },
       disconnected: (peer) => {
@@ -253,6 +256,7 @@ export class ConsensusDriver {
         if (effect.durable) this.flush(effect.highestSignedRound);
         return;
       case "broadcast":
+        this.asksOwnBlock = false; // the core knows where it stands
         this.streams.broadcast(effect.block);
         return;
       case "fetchBlocks": {
@@ -266,6 +270,7 @@ export class ConsensusDriver {
         return;
       }
       case "askOwnBlock":
+        this.asksOwnBlock = true;
         for (const peer of this.peers) this.options.network.send(peer, { kind: "askOwnBlock" });
         return;
       case "setTimer":
