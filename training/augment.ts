@@ -93,6 +93,22 @@ export function drawView(
 const PLACE_ONE = 1 << 16;
 const HALF = PLACE_ONE / 2;
 
+/** What `renderView` works in, overwritten each time: made once and used again. */
+export interface ViewScratch {
+  /** The picture inside a border of white, a pixel a number. Int32Array [(width + 2) × (height + 2)] or longer */
+  readonly words: Int32Array;
+  /** How dark each value becomes, of red, green and blue. Float32Array [3 × 256] */
+  readonly inks: Float32Array;
+}
+
+/** Scratch for pictures of that size or less. */
+export function viewScratch({ width, height }: Pick<Image, "width" | "height">): ViewScratch {
+  return {
+    words: new Int32Array((width + 2) * (height + 2)),
+    inks: new Float32Array(3 * 256),
+  };
+}
+
 /**
  * Draw the view of `image` [16·rows × 16·columns] as ink (models/stems/ink.ts), by bilinear resampling. The hot loop of
  * the input side.
@@ -103,60 +119,57 @@ export function renderView(
   view: View,
   positions: Iterable<number>,
   ink: Float32Array,
+  { words, inks }: ViewScratch,
 ): void {
-  const { width, height, pixels } = image;
+  const { width, height } = image;
   const { matrix, gains, lift } = view;
-  const inkR = inkTable(gains[0], lift);
-  const inkG = inkTable(gains[1], lift);
-  const inkB = inkTable(gains[2], lift);
+  layOut(image, words);
+  gains.forEach((gain, channel) => {
+    fillInks(inks.subarray(channel * 256, (channel + 1) * 256), gain, lift);
+  });
   const columns = width / PATCH_SIDE;
-  const rowBytes = width * 3;
-  // "| 0" keeps the engine from carrying these as floats.
+  const rowLength = width + 2;
+  // Places in the picture with its border, which moves everything by one pixel. "| 0" keeps the engine from carrying
+  // integers as floats.
   const stepX = Math.round(matrix.xx * PLACE_ONE) | 0;
   const stepY = Math.round(matrix.yx * PLACE_ONE) | 0;
-  // From here on a place has no pixel to its right, or none below.
-  const endX = (width - 1) * PLACE_ONE;
-  const endY = (height - 1) * PLACE_ONE;
+  const endX = (width + 1) * PLACE_ONE;
+  const endY = (height + 1) * PLACE_ONE;
   for (const position of positions) {
     const x0 = (position % columns) * PATCH_SIDE;
     const y0 = Math.floor(position / columns) * PATCH_SIDE;
     for (let row = 0; row < PATCH_SIDE; row++) {
       const y = y0 + row;
-      let placeX = (Math.round((matrix.xy * y + matrix.x1) * PLACE_ONE) + x0 * stepX) | 0;
-      let placeY = (Math.round((matrix.yy * y + matrix.y1) * PLACE_ONE) + x0 * stepY) | 0;
+      let placeX =
+        (Math.round((matrix.xy * y + matrix.x1) * PLACE_ONE) + x0 * stepX + PLACE_ONE) | 0;
+      let placeY =
+        (Math.round((matrix.yy * y + matrix.y1) * PLACE_ONE) + x0 * stepY + PLACE_ONE) | 0;
       for (let run = 0; run < RUNS; run++) {
         let to = position * PATCH_BYTES + (RUN_PLACES[row * RUNS + run] ?? 0);
-        const lastX = placeX + (CELL - 1) * stepX;
-        const lastY = placeY + (CELL - 1) * stepY;
-        // On a straight line, what lies between two inner places is inside too.
-        const isInside =
-          placeX >= 0 &&
-          placeX < endX &&
-          placeY >= 0 &&
-          placeY < endY &&
-          lastX >= 0 &&
-          lastX < endX &&
-          lastY >= 0 &&
-          lastY < endY;
         for (let i = 0; i < CELL; i++) {
-          const left = placeX >> 16;
-          const top = placeY >> 16;
-          const fx = (placeX >> 8) & 255;
-          const fy = (placeY >> 8) & 255;
-          if (isInside) {
-            const at = top * rowBytes + left * 3;
-            const under = at + rowBytes;
-            /* prettier-ignore */
-            {
-              ink[to] = inkR[mix(pixels[at] ?? 0, pixels[at + 3] ?? 0, pixels[under] ?? 0, pixels[under + 3] ?? 0, fx, fy)] ?? 0;
-              ink[to + 1] = inkG[mix(pixels[at + 1] ?? 0, pixels[at + 4] ?? 0, pixels[under + 1] ?? 0, pixels[under + 4] ?? 0, fx, fy)] ?? 0;
-              ink[to + 2] = inkB[mix(pixels[at + 2] ?? 0, pixels[at + 5] ?? 0, pixels[under + 2] ?? 0, pixels[under + 5] ?? 0, fx, fy)] ?? 0;
-            }
-          } else {
-            ink[to] = inkR[mixAtBorder(image, left, top, 0, fx, fy)] ?? 0;
-            ink[to + 1] = inkG[mixAtBorder(image, left, top, 1, fx, fy)] ?? 0;
-            ink[to + 2] = inkB[mixAtBorder(image, left, top, 2, fx, fy)] ?? 0;
+          let r = WHITE;
+          let g = WHITE;
+          let b = WHITE;
+          if (placeX >= 0 && placeX < endX && placeY >= 0 && placeY < endY) {
+            const fx = (placeX >> 8) & 255;
+            const fy = (placeY >> 8) & 255;
+            const at = (placeY >> 16) * rowLength + (placeX >> 16);
+            const under = at + rowLength;
+            const nw = words[at] ?? 0;
+            const ne = words[at + 1] ?? 0;
+            const sw = words[under] ?? 0;
+            const se = words[under + 1] ?? 0;
+            const upper = mixAcross(nw & RED_BLUE, ne & RED_BLUE, fx);
+            const lower = mixAcross(sw & RED_BLUE, se & RED_BLUE, fx);
+            r = mixDown(upper & 0xffff, lower & 0xffff, fy);
+            b = mixDown(upper >>> 16, lower >>> 16, fy);
+            const upperG = mixAcross((nw >> 8) & 255, (ne >> 8) & 255, fx);
+            const lowerG = mixAcross((sw >> 8) & 255, (se >> 8) & 255, fx);
+            g = mixDown(upperG, lowerG, fy);
           }
+          ink[to] = inks[r] ?? 0;
+          ink[to + 1] = inks[256 + g] ?? 0;
+          ink[to + 2] = inks[512 + b] ?? 0;
           to += 3;
           placeX = (placeX + stepX) | 0;
           placeY = (placeY + stepY) | 0;
@@ -168,51 +181,44 @@ export function renderView(
 
 /** Runs of `CELL` pixels in a row of a patch. */
 const RUNS = PATCH_SIDE / CELL;
+const WHITE = 255;
+/** Red and blue of a pixel in one number, with room above each for 256 times as much: both are mixed at once. */
+const RED_BLUE = 0xff00ff;
 
-/** How dark each value of a channel becomes. Float32Array [256] */
-function inkTable(gain: number, lift: number): Float32Array {
-  const tinted = new Uint8ClampedArray(256);
-  const ink = new Float32Array(256);
-  for (let value = 0; value < 256; value++) {
-    tinted[value] = value * gain + lift;
-    ink[value] = DARKNESS[tinted[value] ?? 0] ?? 0;
+/** A pixel a number, red lowest, inside a border of white one pixel wide: then four neighbours are always there. */
+function layOut({ width, height, pixels }: Image, words: Int32Array): void {
+  const rowLength = width + 2;
+  words.fill(0xffffff, 0, rowLength);
+  words.fill(0xffffff, (height + 1) * rowLength, (height + 2) * rowLength);
+  let from = 0;
+  for (let y = 1; y <= height; y++) {
+    let to = y * rowLength;
+    words[to++] = 0xffffff;
+    for (let x = 0; x < width; x++) {
+      words[to++] =
+        (pixels[from] ?? 0) | ((pixels[from + 1] ?? 0) << 8) | ((pixels[from + 2] ?? 0) << 16);
+      from += 3;
+    }
+    words[to] = 0xffffff;
   }
-  return ink;
 }
 
-/**
- * Four neighbouring values (left and right, of the upper and of the lower line) weighed by nearness: 0 … 255.
- * @param fx, fy how far right and down, of 256
- */
-function mix(a: number, b: number, c: number, d: number, fx: number, fy: number): number {
-  const upper = (a << 8) + Math.imul(b - a, fx);
-  const lower = (c << 8) + Math.imul(d - c, fx);
-  return ((upper << 8) + Math.imul(lower - upper, fy) + HALF) >> 16;
+/** (256 − part) · a + part · b: of one channel, or of red and blue in one number (modulo 2³², which is no loss). */
+function mixAcross(a: number, b: number, part: number): number {
+  return ((a << 8) + Math.imul(b - a, part)) | 0;
 }
 
-/** `mix` where some of the four may lie outside, on white. */
-function mixAtBorder(
-  image: Image,
-  left: number,
-  top: number,
-  channel: number,
-  fx: number,
-  fy: number,
-): number {
-  const { width, height, pixels } = image;
-  if (left < -1 || top < -1 || left >= width || top >= height) return 255;
-  const at = (top * width + left) * 3 + channel;
-  const under = at + width * 3;
-  const [hasLeft, hasRight] = [left >= 0, left < width - 1];
-  const [hasTop, hasBottom] = [top >= 0, top < height - 1];
-  return mix(
-    hasTop && hasLeft ? (pixels[at] ?? 0) : 255,
-    hasTop && hasRight ? (pixels[at + 3] ?? 0) : 255,
-    hasBottom && hasLeft ? (pixels[under] ?? 0) : 255,
-    hasBottom && hasRight ? (pixels[under + 3] ?? 0) : 255,
-    fx,
-    fy,
-  );
+/** The same of two such sums, rounded: 0 … 255. */
+function mixDown(upper: number, lower: number, part: number): number {
+  return ((upper << 8) + Math.imul(lower - upper, part) + HALF) >> 16;
+}
+
+/** How dark each value of a channel becomes under a tint. */
+function fillInks(inks: Float32Array, gain: number, lift: number): void {
+  for (let value = 0; value < 256; value++) {
+    const tinted = Math.min(255, Math.max(0, Math.round(value * gain + lift)));
+    inks[value] = DARKNESS[tinted] ?? 0;
+  }
 }
 
 /** Positions that stay visible when each unit is hidden with probability `hide`; never none. Reads a word a unit. */

@@ -11,6 +11,7 @@ import {
   drawView,
   drawVisible,
   renderView,
+  viewScratch,
   type AugmentSettings,
   type View,
 } from "../../training/augment.ts";
@@ -30,7 +31,7 @@ const STILL = augmentSettings.parse({
 function augment(image: Image, settings: AugmentSettings, rng: Rng): Float32Array {
   const ink = new Float32Array(image.pixels.length);
   const positions = new Uint32Array(ink.length / PATCH_BYTES).keys();
-  renderView(image, drawView(image, settings, rng), positions, ink);
+  renderView(image, drawView(image, settings, rng), positions, ink, viewScratch(image));
   return ink;
 }
 

@@ -7,7 +7,7 @@ import type { IdBatch, PatchBatch, TokenBatch } from "../../models/batch.ts";
 import type { Grid, Image } from "../../tokenizers/tokenizer.ts";
 import { PATCH_SIDE } from "../../tokenizers/units.ts";
 import { CELL, DARKNESS, PATCH_BYTES, RUN_PLACES } from "../../models/stems/ink.ts";
-import { renderView } from "../augment.ts";
+import { renderView, viewScratch } from "../augment.ts";
 import type { PictureRow, Row, Rows, TextRow } from "../sampler.ts";
 import type { BatchMemory } from "./memory.ts";
 
@@ -64,6 +64,12 @@ function packPictures(rows: readonly PictureRow[], memory: BatchMemory): PatchBa
   const patches = memory.floats(size * units * PATCH_BYTES);
   const visible = memory.floats(size * units).fill(0);
   const lengths = memory.floats(size);
+  const sides = { width: 0, height: 0 };
+  for (const { image } of rows) {
+    sides.width = Math.max(sides.width, image.width);
+    sides.height = Math.max(sides.height, image.height);
+  }
+  const scratch = viewScratch(sides);
   rows.forEach(({ image, view, visible: seen }, b) => {
     const count = unitsOf(gridOf(image));
     lengths[b] = count;
@@ -74,7 +80,7 @@ function packPictures(rows: readonly PictureRow[], memory: BatchMemory): PatchBa
     const start = b * units * PATCH_BYTES;
     const ink = patches.subarray(start, start + count * PATCH_BYTES);
     if (view === undefined) cutPatches(image, positions, ink);
-    else renderView(image, view, positions, ink);
+    else renderView(image, view, positions, ink, scratch);
   });
   return {
     kind: "patches",

@@ -6,7 +6,7 @@ import { packTokens } from "../../../models/batch.ts";
 import { inkOf } from "../../../models/stems/ink.ts";
 import { patchify } from "../../../tokenizers/image/patches.ts";
 import { seededRng } from "../../../tokenizers/random.ts";
-import { augmentSettings, drawView, renderView } from "../../../training/augment.ts";
+import { augmentSettings, drawView, renderView, viewScratch } from "../../../training/augment.ts";
 import { BatchMemory } from "../../../training/input/memory.ts";
 import { packRows } from "../../../training/input/pack.ts";
 import type { PictureRow, TextRow } from "../../../training/sampler.ts";
@@ -86,7 +86,9 @@ test("pictures of several sizes, as they are and changed, whole and with hidden 
       const units = expected.units * 768;
       rows.forEach(({ image, view }, b) => {
         const positions = new Uint32Array(image.pixels.length / 768).keys();
-        if (view !== undefined) renderView(image, view, positions, ink.subarray(b * units));
+        const scratch = viewScratch(image);
+        if (view !== undefined)
+          renderView(image, view, positions, ink.subarray(b * units), scratch);
       });
       // What is hidden is nothing at all.
       expected.visible.forEach((seen, n) => {
