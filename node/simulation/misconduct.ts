@@ -1,0 +1,182 @@
+/** The ways of a faulty validator. Each draws what it does from its own generator. */
+import { present } from "../../base/errors.ts";
+import type { AuthorityIndex, Block, Round } from "../../protocol/consensus/block.ts";
+import { REF_BYTES } from "../../protocol/consensus/block.ts";
+import { u32Bytes } from "../../protocol/base/bytes.ts";
+import { type Micros, MS } from "./event-queue.ts";
+import type { FaultyValidator, Misconduct } from "./faulty-validator.ts";
+
+export const MISCONDUCTS = ["silent", "withholding", "slow", "twins", "garbage", "jump"] as const;
+export type MisconductName = (typeof MISCONDUCTS)[number];
+
+export function misconductOf(name: MisconductName): Misconduct {
+  return MAKERS[name];
+}
+
+/** Says nothing where it leads, so that the others wait for it as long as they wait for anyone. */
+const silent: Misconduct = {
+  propose(round, self) {
+    if (self.leads(round)) return;
+    const block = self.makeBlock(round);
+    if (block !== undefined) self.sendBlock(self.peers, block);
+  },
+  answers: () => true,
+};
+
+/** Gives its block to a few, at most just too few, and answers hardly anyone who asks for it. */
+const withholding: Misconduct = {
+  propose(round, self) {
+    const block = self.makeBlock(round);
+    if (block === undefined) return;
+    self.sendBlock(somePeers(self, self.rng.uniform(self.peers.length)), block);
+  },
+  answers: (_peer, self) => self.rng.uniform(4) === 0,
+};
+
+/** The leader timeout, a little less and a little more: the others go on without it, or just not. */
+const LATE_MIN: Micros = 120 * MS;
+const LATE_MAX: Micros = 280 * MS;
+
+/** Sends every block as late as others wait. */
+const slow: Misconduct = {
+  propose(round, self) {
+    const block = self.makeBlock(round);
+    if (block === undefined) return;
+    self.after(LATE_MIN + self.rng.uniform(LATE_MAX - LATE_MIN), () => {
+      self.sendBlock(self.peers, block);
+    });
+  },
+  answers: () => true,
+};
+
+/** Two or three blocks of each round, each peer is shown one of them; on some days both. */
+const twins: Misconduct = {
+  propose(round, self) {
+    const blocks = makeTwins(round, self, 2 + self.rng.uniform(2));
+    for (const peer of self.peers) {
+      const shown = blocks[self.rng.uniform(Math.max(1, blocks.length))];
+      if (shown === undefined) return;
+      self.sendBlock([peer], shown);
+      if (self.rng.uniform(8) === 0) for (const each of blocks) self.sendBlock([peer], each);
+    }
+  },
+  answers: () => true,
+};
+
+/**
+ * The part of the faulty in the attack that lives on round jumping (Qiu, Xiao, Shao, IEEE S&P 2026): they never vote for
+ * a leader where a quorum is there without it, and their twins keep them from being counted as votes against it. The
+ * network's part is in faults.ts: it keeps leaders' blocks from a few honest ones until the next round is there.
+ */
+const jump: Misconduct = {
+  propose(round, self) {
+    const avoid = new Set(self.leadersOf(round - 1).filter((each) => each !== self.index));
+    const grudging = self.makeBlock(round, { avoid });
+    const polite = self.makeBlock(round, { timestampShiftMs: 1 });
+    for (const peer of self.peers) {
+      const shown = self.leadersOf(round).includes(peer) ? polite : grudging;
+      if (shown !== undefined) self.sendBlock([peer], shown);
+    }
+  },
+  answers: () => true,
+};
+
+/** Blocks as they should be, and every sort of thing that they should not be. */
+const garbage: Misconduct = {
+  propose(round, self) {
+    const block = self.makeBlock(round, {
+      commitVotes: [{ index: 10 ** 9, digest: noise(self, 32) }],
+    });
+    if (block !== undefined) self.sendBlock(self.peers, block);
+  },
+  answers: (_peer, self) => self.rng.uniform(2) === 0,
+  trouble(self) {
+    const peer = self.peers[self.rng.uniform(self.peers.length)];
+    if (peer === undefined) return;
+    const request = self.rng.uniform(1000);
+    const junk = spoilt(self);
+    switch (self.rng.uniform(6)) {
+      case 0:
+        self.send(peer, { kind: "blocks", blocks: [junk] });
+        return;
+      case 1:
+        self.send(peer, { kind: "fetchedBlocks", request, blocks: [junk] });
+        return;
+      case 2:
+        self.send(peer, { kind: "fetchedCommits", request, commits: [junk], certifiers: [junk] });
+        return;
+      case 3:
+        self.send(peer, { kind: "ownBlock", block: junk });
+        return;
+      case 4:
+        self.send(peer, { kind: "fetchBlocks", request, refs: unknownRefs(self) });
+        return;
+      default:
+        self.send(peer, { kind: "fetchCommits", request, fromIndex: 1, toIndex: 2 ** 40 });
+    }
+  },
+};
+
+const MAKERS: Readonly<Record<MisconductName, Misconduct>> = {
+  silent,
+  withholding,
+  slow,
+  twins,
+  garbage,
+  jump,
+};
+
+function makeTwins(round: Round, self: FaultyValidator, count: number): readonly Block[] {
+  return Array.from({ length: count }, (_, i) =>
+    self.makeBlock(round, {
+      timestampShiftMs: i,
+      avoid: new Set(somePeers(self, self.rng.uniform(self.peers.length))),
+    }),
+  ).filter((block) => block !== undefined);
+}
+
+function somePeers(self: FaultyValidator, count: number): readonly AuthorityIndex[] {
+  const places = self.rng.sample(self.peers.length, count);
+  return Array.from(places, (place) => present(self.peers[place], "a sample is of what is there"));
+}
+
+/** A real block with bits turned, cut short or made long; or noise. */
+function spoilt(self: FaultyValidator): Uint8Array {
+  const real = self.anyBlock()?.bytes;
+  if (real === undefined || self.rng.uniform(4) === 0) return noise(self, self.rng.uniform(400));
+  switch (self.rng.uniform(3)) {
+    case 0: {
+      const bytes = real.slice();
+      const place = self.rng.uniform(bytes.length);
+      bytes[place] = (bytes[place] ?? 0) ^ (1 << self.rng.uniform(8));
+      return bytes;
+    }
+    case 1:
+      return real.slice(0, self.rng.uniform(real.length));
+    default: {
+      const bytes = new Uint8Array(real.length + 1 + self.rng.uniform(8));
+      bytes.set(real);
+      return bytes;
+    }
+  }
+}
+
+function unknownRefs(self: FaultyValidator): readonly {
+  readonly round: Round;
+  readonly author: AuthorityIndex;
+  readonly digest: Uint8Array;
+}[] {
+  return Array.from({ length: 1 + self.rng.uniform(REF_BYTES) }, () => ({
+    round: self.rng.uniform(2 ** 32),
+    author: self.rng.uniform(2 ** 16),
+    digest: noise(self, 32),
+  }));
+}
+
+function noise(self: FaultyValidator, length: number): Uint8Array {
+  const bytes = new Uint8Array(length);
+  for (let at = 0; at < length; at += 4) {
+    bytes.set(u32Bytes(self.rng.word()).subarray(0, Math.min(4, length - at)), at);
+  }
+  return bytes;
+}

@@ -1,0 +1,289 @@
+/**
+ * A whole network in one thread: n validators, virtual time, one seed. Nothing here waits: the next event is taken and
+ * happens, until the run has reached its round and has shown that what failed has healed. Same seed, same run.
+ */
+import { present, type SomaError } from "../../base/errors.ts";
+import type { Machine } from "../../protocol/base/effects.ts";
+import type { ConsensusParameters } from "../../protocol/base/parameters.ts";
+import type { AuthorityIndex, Block, Round } from "../../protocol/consensus/block.ts";
+import { BlockVerifier } from "../../protocol/consensus/block-verifier.ts";
+import { ConsensusCore } from "../../protocol/consensus/core.ts";
+import type { ConsensusEffect, ConsensusEvent } from "../../protocol/consensus/events.ts";
+import {
+  type LeaderSchedule,
+  StakeWeightedSchedule,
+} from "../../protocol/consensus/leader-schedule.ts";
+import type { ConsensusOptions } from "../../protocol/consensus/parts.ts";
+import { type Rng, seededRng } from "../../tokenizers/random.ts";
+import type { PeerMessage } from "../network/message.ts";
+import type { DriverNotice } from "../runtime/driver.ts";
+import { roundOf } from "./block-place.ts";
+import { Checks } from "./checks.ts";
+import { SimulatedDisk } from "./disk.ts";
+import { EventQueue, type Micros, MS } from "./event-queue.ts";
+import { FaultInjector } from "./fault-injector.ts";
+import type { FaultPlan } from "./faults.ts";
+import { FaultyValidator } from "./faulty-validator.ts";
+import { Host } from "./host.ts";
+import { Liveness } from "./liveness.ts";
+import { misconductOf } from "./misconduct.ts";
+import { SimulatedNetwork } from "./network.ts";
+import type { Seats } from "./seats.ts";
+import { Trace, type TraceSink } from "./trace.ts";
+import { SimulatedValidator, type Watcher } from "./validator.ts";
+import { Workload } from "./workload.ts";
+
+export interface WorldOptions {
+  readonly seed: number;
+  readonly seats: Seats;
+  readonly parameters: ConsensusParameters;
+  readonly plan: FaultPlan;
+  /** Every correct validator commits a leader of this round or a later one. */
+  readonly rounds: Round;
+  readonly sink?: TraceSink;
+  /** In place of the core: how a test plants a bug. */
+  readonly makeCore?: (options: ConsensusOptions) => Machine<ConsensusEvent, ConsensusEffect>;
+}
+
+/** How often is looked at what has no event of its own. */
+const TICK: Micros = 50 * MS;
+/** Validators start one after another, within this time. */
+const START_SPREAD: Micros = 100 * MS;
+/** What the network adds to a leader's block on its way to the victims of the jump attack: within what it may. */
+const JUMP_LAG: Micros = 80 * MS;
+/** Of each so many correct validators, one is a victim. */
+const JUMP_VICTIM_OF = 4;
+
+export class World {
+  readonly checks: Checks;
+  readonly liveness: Liveness;
+  readonly trace: Trace;
+  readonly network: SimulatedNetwork;
+  readonly workload: Workload;
+  readonly validators = new Map<AuthorityIndex, SimulatedValidator>();
+  private readonly options: WorldOptions;
+  private readonly queue = new EventQueue();
+  private readonly schedule: LeaderSchedule;
+  private readonly injector: FaultInjector;
+  private readonly correct: readonly AuthorityIndex[];
+  private readonly jumpers: boolean;
+  private readonly workRng: Rng;
+
+  constructor(options: WorldOptions) {
+    this.options = options;
+    const { seed, seats, plan, parameters, sink } = options;
+    const { committee } = seats;
+    const { queue } = this;
+    const now = (): Micros => queue.now;
+    const everyone = Array.from({ length: committee.size }, (_, i) => i);
+    this.correct = everyone.filter((i) => !plan.faulty.has(i));
+    this.jumpers = [...plan.faulty.values()].includes("jump");
+    this.schedule = new StakeWeightedSchedule(committee, parameters.leadersPerRound);
+    this.trace = new Trace(now, sink);
+    this.workRng = seededRng(seed, "work");
+    this.workload = new Workload(seededRng(seed, "transactions"));
+    this.network = new SimulatedNetwork({
+      queue,
+      rng: seededRng(seed, "network"),
+      size: committee.size,
+      model: plan.model,
+      onDelivery: (from, to, message) => {
+        this.trace.delivered(from, to, message);
+      },
+      lag: (from, to, message) => this.lag(from, to, message),
+    });
+    this.checks = new Checks({
+      correct: this.correct,
+      now,
+      onViolation: ({ kind, validator, detail }) => {
+        this.trace.note(validator, 1, () => `VIOLATION ${kind}: ${detail}`);
+      },
+      onAgreed: (commit) => {
+        this.liveness.agreed(commit, queue.now);
+      },
+    });
+    this.liveness = new Liveness(plan, this.checks, this.correct);
+    for (const index of everyone) this.seat(index);
+    this.injector = new FaultInjector({
+      plan,
+      queue,
+      network: this.network,
+      validators: this.validators,
+      trace: this.trace,
+      onForgotten: (validator, hasForgottenAll) => {
+        this.workload.forgotten(validator);
+        if (hasForgottenAll) this.checks.forgotten(validator);
+      },
+    });
+  }
+
+  get now(): Micros {
+    return this.queue.now;
+  }
+
+  /** Until the end, or until it is plain that there will be none. */
+  run(): void {
+    this.injector.schedule();
+    this.tick();
+    while (!this.isOver && this.queue.step());
+    for (const { batch, validator } of this.workload.owed()) {
+      this.checks.lost(validator, `batch ${batch}, promised and never committed`);
+    }
+  }
+
+  private isOver = false;
+
+  // ---- who takes part ----
+
+  private seat(index: AuthorityIndex): void {
+    const start = this.options.plan.faulty.has(index)
+      ? this.seatFaulty(index)
+      : this.seatCorrect(index);
+    this.queue.after(this.workRng.uniform(START_SPREAD), start);
+  }
+
+  private seatCorrect(index: AuthorityIndex): () => void {
+    const { seed, seats, parameters, plan, makeCore } = this.options;
+    const { committee, checkSignature } = seats;
+    const signer = present(seats.signers[index], "a seat has a key");
+    const validator = new SimulatedValidator({
+      index,
+      committee,
+      parameters,
+      makeCore: (ownIndex, recovered) => {
+        const made: ConsensusOptions = {
+          committee,
+          ownIndex,
+          parameters,
+          signer,
+          checkSignature,
+          recovered,
+        };
+        return makeCore?.(made) ?? new ConsensusCore(made);
+      },
+      queue: this.queue,
+      network: this.network,
+      disk: new SimulatedDisk(this.queue, seededRng(seed, `disk/${index}`)),
+      watcher: this.watcher(),
+      skewMs: plan.skewsMs[index] ?? 0,
+    });
+    this.validators.set(index, validator);
+    return () => {
+      validator.start();
+    };
+  }
+
+  private seatFaulty(index: AuthorityIndex): () => void {
+    const { seed, seats, parameters, plan } = this.options;
+    const { committee, checkSignature } = seats;
+    const name = present(plan.faulty.get(index), "it is faulty");
+    const host = new Host(() => undefined);
+    const validator = new FaultyValidator({
+      index,
+      committee,
+      signer: present(seats.signers[index], "a seat has a key"),
+      verifier: new BlockVerifier({ committee, parameters, checkSignature }),
+      schedule: this.schedule,
+      queue: this.queue,
+      rng: seededRng(seed, `faulty/${index}`),
+      send: (peer, message) => this.network.send(index, peer, message),
+      misconduct: misconductOf(name),
+    });
+    return () => {
+      host.start(() => {
+        this.network.attach(index, {
+          handler: validator,
+          enter: (run) => {
+            host.enter(host.life, run);
+          },
+        });
+        validator.start();
+      });
+    };
+  }
+
+  // ---- what is watched ----
+
+  private watcher(): Watcher {
+    return {
+      sent: (validator, block, isDurable) => {
+        this.checks.sent(validator, block, isDurable);
+      },
+      restored: (validator, { index }) => {
+        this.checks.restarted(validator, index);
+      },
+      committed: (validator, commit, blocks: readonly Block[]) => {
+        this.trace.note(validator, 1000 + commit.index, () => {
+          const { index, leader } = commit;
+          return `commits ${index}: leader of round ${leader.round}, ${blocks.length} blocks`;
+        });
+        this.checks.committed(validator, commit, blocks);
+        this.workload.committed(validator, blocks, this.queue.now);
+      },
+      noticed: (validator, notice) => {
+        this.noticed(validator, notice);
+      },
+      died: (validator, error) => {
+        this.died(validator, error);
+      },
+    };
+  }
+
+  private noticed(validator: AuthorityIndex, notice: DriverNotice): void {
+    switch (notice.kind) {
+      case "transactionsProposed":
+        this.workload.promised(notice.batches);
+        return;
+      case "misbehaved":
+        this.trace.note(validator, 11, () => `charges ${notice.peer}: ${notice.detail}`);
+        this.checks.blamed(notice.peer, validator, notice.detail);
+        return;
+      case "equivocation":
+        this.trace.note(validator, 12, () => `meets twins of ${notice.evidence.author}`);
+        return;
+      default:
+        return;
+    }
+  }
+
+  private died(validator: AuthorityIndex, error: SomaError | undefined): void {
+    if (!this.injector.died(validator, error))
+      this.checks.halted(validator, String(error?.message));
+  }
+
+  // ---- what has no event of its own ----
+
+  private tick(): void {
+    this.liveness.tick(this.queue.now);
+    const hasArrived =
+      this.liveness.backAfter !== undefined && this.checks.lowestRound >= this.options.rounds;
+    if (this.liveness.isLost || (hasArrived && this.workload.owed().length === 0)) {
+      this.isOver = true;
+      return;
+    }
+    if (!hasArrived) this.giveWork();
+    this.queue.after(TICK, () => {
+      this.tick();
+    });
+  }
+
+  private giveWork(): void {
+    const index = present(
+      this.correct[this.workRng.uniform(this.correct.length)],
+      "one is correct",
+    );
+    const validator = this.validators.get(index);
+    if (validator?.host.isUp !== true) return;
+    validator.submit(this.workload.make(index, this.queue.now));
+  }
+
+  /** The network's part in the jump attack: a few wait so long for a leader's block that the next round is there. */
+  private lag(from: AuthorityIndex, to: AuthorityIndex, message: PeerMessage): Micros {
+    const first = message.kind === "blocks" ? message.blocks[0] : undefined;
+    if (!this.jumpers || first === undefined) return 0;
+    const round = roundOf(first);
+    if (round < 1 || !this.schedule.leaders(round).includes(from)) return 0;
+    const place = this.correct.indexOf(to);
+    return place >= 0 && (place + round) % JUMP_VICTIM_OF === 0 ? JUMP_LAG : 0;
+  }
+}
