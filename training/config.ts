@@ -2,6 +2,7 @@
  * One experiment, typed and checked: everything that decides what `soma train` does. Layers, strongest first:
  * flags and `--set`, SOMA_* variables, the config file, the recipe, the defaults below.
  */
+import { PRECISIONS } from "../models/precision.ts";
 import { extname } from "node:path";
 import { readFile } from "node:fs/promises";
 import { SomaError } from "../base/errors.ts";
@@ -79,9 +80,12 @@ const trainConfig = z.strictObject({
    * Threads that draw batches ahead of the training; 0 = the training thread itself. "auto" is one, or none for a run of
    * a few steps. The result does not depend on it.
    */
-  inputWorkers: z.union([z.literal("auto"), z.int().min(0).max(INPUT_WORKERS_MAX)]),
+  inputWorkers: z.union([z.literal("auto"), z.int().min(0).max(INPUT_WORKERS_MAX)], {
+    error: `must be "auto" or a whole number from 0 to ${INPUT_WORKERS_MAX}`,
+  }),
   /** Processes that share each batch, with the cores divided among them; the loss is that of one, up to rounding. */
   workers: z.int().min(1).max(WORKERS_MAX),
+  precision: z.enum(PRECISIONS),
 });
 
 /** What one layer may say: any part of it. */
@@ -120,6 +124,7 @@ export const DEFAULTS = {
   checkpointEverySeconds: 60,
   inputWorkers: "auto",
   workers: 1,
+  precision: "float32",
 } as const satisfies ConfigLayer;
 
 /** A layer and what to call it in an error. */
@@ -209,7 +214,7 @@ export function environmentLayer(env: Readonly<Record<string, string | undefined
 const ENVIRONMENT_KEYS = [
   "dataset", "seed", "seconds", "steps", "batchSize", "accumulate", "learningRate", "warmupFraction",
   "learningRateFloor", "weightDecay", "clipNorm", "ema", "logEverySteps", "checkpointEverySeconds",
-  "inputWorkers", "workers",
+  "inputWorkers", "workers", "precision",
 ] as const satisfies readonly (keyof TrainConfig)[];
 
 function environmentName(key: string): string {

@@ -109,6 +109,10 @@ test("values of a wrong type or out of range are refused with their key", () => 
     [{ ema: 1 }, "ema"],
     [{ steps: 0 }, "steps"],
     [{ objectives: { contrastive: { weight: -1 } } }, "objectives.contrastive.weight"],
+    [{ inputWorkers: "many" }, 'inputWorkers: must be "auto" or a whole number from 0 to 16'],
+    [{ inputWorkers: 1.5 }, 'inputWorkers: must be "auto"'],
+    [{ inputWorkers: 17 }, "inputWorkers"],
+    [{ inputWorkers: -1 }, "inputWorkers"],
   ];
   for (const [values, key] of cases) {
     const error = refusal(() => resolveConfig([tiny, layer(values)]));
