@@ -19,8 +19,10 @@ export interface NetworkLimits {
   /** Connections, those included whose peer is not known yet. */
   readonly connectionsMax: number;
   readonly unknownConnectionsMax: number;
-  /** New connections a second from one address; a network on one machine needs more. */
+  /** New connections a second from one address (at most, at once, as well). */
   readonly connectionsPerAddressPerSecond: number;
+  /** This machine's own addresses are not counted and not refused. */
+  readonly isLoopbackExempt: boolean;
   /** Bytes that wait to be sent to one peer: then `send` refuses. */
   readonly sendQueueBytesMax: number;
   /** Bytes received from one peer and not dealt with: then nothing more is read. */
@@ -44,6 +46,7 @@ export const DEFAULT_NETWORK_LIMITS: NetworkLimits = Object.freeze({
   connectionsMax: 300,
   unknownConnectionsMax: 64,
   connectionsPerAddressPerSecond: 5,
+  isLoopbackExempt: true,
   sendQueueBytesMax: 8 * 1024 * 1024,
   receiveQueueBytesMax: 16 * 1024 * 1024,
   sendStallMs: 10_000,

@@ -23,10 +23,16 @@ export interface Part {
   readonly remedy?: string;
 }
 
+export interface MeasuredBackend extends BackendInfo {
+  readonly gflops: number;
+  /** Of our own kernels (native/), those in force. */
+  readonly kernelCount: number;
+}
+
 export interface Diagnosis {
   /** False when the program cannot work here at all. */
   readonly ok: boolean;
-  readonly backend: BackendInfo & { readonly gflops: number };
+  readonly backend: MeasuredBackend;
   readonly parts: readonly Part[];
 }
 
@@ -35,7 +41,7 @@ export interface Machine {
   readonly nodeVersion: string;
   /** First line that the program prints, or undefined if it is not found or fails. */
   ask(program: string, args: readonly string[]): Promise<string | undefined>;
-  backend(): Promise<BackendInfo & { readonly gflops: number }>;
+  backend(): Promise<MeasuredBackend>;
   /** What answers, or why nothing does. */
   hnsw(): Promise<Found>;
   images(): Promise<Found>;
@@ -58,6 +64,7 @@ export async function diagnose(machine: Machine): Promise<Diagnosis> {
   const parts = [
     nodePart(machine.nodeVersion),
     backendPart(backend),
+    kernelsPart(backend),
     foundPart("neighbour index", await machine.hnsw(), {
       state: "slower",
       cost: "neighbours are searched one by one: the same answers, slow above 20,000 vectors",
@@ -113,6 +120,24 @@ function backendPart(backend: Diagnosis["backend"]): Part {
   };
 }
 
+function kernelsPart(backend: Diagnosis["backend"]): Part {
+  const name = "own kernels";
+  if (backend.kernelCount > 0) {
+    return { name, state: "ok", detail: `${backend.kernelCount}, compiled for this processor` };
+  }
+  return {
+    name,
+    state: "slower",
+    detail: "none in force",
+    cost: "training takes two to three times longer than with them",
+    remedy:
+      backend.kernelsReason ??
+      (backend.fallbackReason === undefined
+        ? `they run beside the native TensorFlow, not on ${backend.name}`
+        : "they come with the native TensorFlow"),
+  };
+}
+
 function foundPart(
   name: string,
   found: Found,
@@ -163,9 +188,9 @@ export function thisMachine(): Machine {
     nodeVersion: process.version,
     ask: firstLineOf,
     async backend() {
-      const { measureGflops, startBackend } = await import("../../models/backend.ts");
+      const { fusedKernels, measureGflops, startBackend } = await import("../../models/backend.ts");
       const info = await startBackend();
-      return { ...info, gflops: measureGflops() };
+      return { ...info, gflops: measureGflops(), kernelCount: fusedKernels().length };
     },
     async hnsw() {
       const { loadHnswlib } = await import("../../models/neighbors/hnsw.ts");

@@ -6,6 +6,7 @@
 import { assert, present, SomaError } from "../../base/errors.ts";
 import { equalBytes } from "../../protocol/base/bytes.ts";
 import type { Machine } from "../../protocol/base/effects.ts";
+import type { RejectionCode } from "../../protocol/base/errors.ts";
 import type { ConsensusParameters } from "../../protocol/base/parameters.ts";
 import type { AuthorityIndex } from "../../protocol/consensus/block.ts";
 import type { Commit } from "../../protocol/consensus/commit.ts";
@@ -23,7 +24,15 @@ import { BlockServer } from "./block-server.ts";
 import { BAN_MS, STRIKES_MAX } from "./limits.ts";
 import { OpenRequests } from "./open-requests.ts";
 import { PeerStreams } from "./peer-streams.ts";
-import type { Application, Cancel, Clock, Network, Store, Watermark } from "./ports.ts";
+import type {
+  Application,
+  Cancel,
+  Clock,
+  Network,
+  Store,
+  TransportFault,
+  Watermark,
+} from "./ports.ts";
 import { CommitReplay, diverged, tapOwnBlocks } from "./replay.ts";
 
 /** What a driver tells whoever runs it, in the order in which it happens. */
@@ -35,13 +44,18 @@ export type DriverNotice =
           | "transactionsProposed"
           | "transactionsRefused"
           | "equivocation"
-          | "misbehaved"
           | "clockAhead"
           | "epochEnded"
           /** The application has applied it. */
           | "commit";
       }
     >
+  | {
+      readonly kind: "misbehaved";
+      readonly peer: AuthorityIndex;
+      readonly code: RejectionCode | TransportFault;
+      readonly detail: string;
+    }
   | { readonly kind: "connected" | "disconnected" | "banned"; readonly peer: AuthorityIndex }
   /** The log is read, the application is up to date, the core runs. */
   | { readonly kind: "started"; readonly replayedCount: number; readonly cutBytes: number }

@@ -46,8 +46,13 @@ export interface NetworkHandler {
   /** After a `send` that was refused there is room again. */
   writable(peer: AuthorityIndex): void;
   /** The peer sent what is no message. The transport has closed the connection. */
-  misbehaved(peer: AuthorityIndex, code: RejectionCode, detail: string): void;
+  misbehaved(peer: AuthorityIndex, code: RejectionCode | TransportFault, detail: string): void;
 }
+
+/** Rules of a transport, besides those of encoding. */
+export type TransportFault =
+  /** A frame or a handshake was begun and not ended in time. */
+  "FRAME_TIMEOUT";
 
 /** How far an application has come: the one watermark between consensus and application. */
 export interface Watermark {
