@@ -4,13 +4,13 @@
  * against a current TensorFlow, else wasm, else plain JavaScript. Beside the native one stand our own kernels
  * (native/), which `callKernel` runs by name; models/ops/ decides where.
  */
-import { createHash } from "node:crypto";
-import { readFileSync, statSync } from "node:fs";
 import { createRequire } from "node:module";
-import { availableParallelism, cpus } from "node:os";
+import { availableParallelism } from "node:os";
 import { dirname, join } from "node:path";
 import type * as Tf from "@tensorflow/tfjs";
 import { SomaError } from "../base/errors.ts";
+import type { Precision } from "./precision.ts";
+import { BINDING, checkNativeFiles, KERNELS, kernelsObstacle, REMEDY } from "./native-files.ts";
 
 const require = createRequire(import.meta.url);
 /** The tfjs namespace. CommonJS, so loaded by require; heavy (0.1 s), so this file is only imported by what computes. */
@@ -37,6 +37,7 @@ export interface BackendInfo {
   readonly detail: string;
   /** Threads that one op may use. */
   readonly threads: number;
+  readonly precision: Precision;
   /** Why a faster backend is not in force, and the remedy; absent when the wanted one runs. */
   readonly fallbackReason?: string;
   /** Why our own kernels are not in force though the native backend is; absent when they are. */
@@ -46,19 +47,21 @@ export interface BackendInfo {
 export interface BackendOptions {
   /** The backend to begin with; without it SOMA_BACKEND, else native. What fails falls to the next slower one. */
   readonly prefer?: BackendName;
+  /** Default float32. */
+  readonly precision?: Precision;
 }
 
 const ORDER: readonly BackendName[] = ["native", "wasm", "cpu"];
-const REMEDY = "run `npm run setup`, then `npx soma doctor`";
 
 let started: Promise<BackendInfo> | undefined;
 
 /**
  * Start the fastest backend that works here. Later calls return the first call's answer, whatever they prefer:
- * one process computes on one backend. @throws SomaError BAD_BACKEND when SOMA_BACKEND names none
+ * one process computes on one backend. @throws SomaError BAD_BACKEND when SOMA_BACKEND names none, BAD_PRECISION when
+ * this machine has no products of that precision
  */
 export function startBackend(options: BackendOptions = {}): Promise<BackendInfo> {
-  started ??= start(options.prefer);
+  started ??= start(options);
   return started;
 }
 
@@ -77,16 +80,20 @@ function preferenceOfEnvironment(): BackendName {
   return known;
 }
 
-async function start(wanted: BackendName | undefined): Promise<BackendInfo> {
+async function start({ prefer: wanted, precision }: BackendOptions): Promise<BackendInfo> {
   const prefer = wanted ?? preferenceOfEnvironment();
+  // oneDNN reads it when it loads; our own kernels are told below.
+  if (precision === "bf16") process.env["ONEDNN_DEFAULT_FPMATH_MODE"] = "BF16";
   // tfjs would otherwise advertise its other packages on stderr.
   tf.env().set("PROD", true);
   const reasons: string[] = [];
   for (const name of ORDER.slice(ORDER.indexOf(prefer))) {
     try {
       const info = await STARTERS[name]();
+      if (precision === "bf16") return withBf16(info);
       return reasons.length === 0 ? info : { ...info, fallbackReason: reasons.join("; ") };
     } catch (error) {
+      if (error instanceof SomaError) throw error;
       reasons.push(error instanceof Error ? error.message : String(error));
     }
   }
@@ -95,6 +102,17 @@ async function start(wanted: BackendName | undefined): Promise<BackendInfo> {
     kind: "failure",
     what: `no tensor backend starts: ${reasons.join("; ")}`,
     next: "run `npm ci` and try again",
+  });
+}
+
+function withBf16(info: BackendInfo): BackendInfo {
+  if (kernels?.roundToBf16() === true)
+    return { ...info, detail: `${info.detail} in bf16`, precision: "bf16" };
+  throw new SomaError({
+    code: "BAD_PRECISION",
+    kind: "usage",
+    what: `${info.detail} has no bf16 products on this machine${info.kernelsReason === undefined ? "" : ` (own kernels: ${info.kernelsReason})`}`,
+    next: "use --precision float32; bf16 takes a processor with AVX-512 BF16 and the kernels that `npm run setup` builds",
   });
 }
 
@@ -112,19 +130,6 @@ const STARTERS: Readonly<Record<BackendName, () => Promise<BackendInfo>>> = {
 };
 
 // ---- native ----
-
-/** What scripts/setup.mjs leaves beside the binding: digests of what it built, or why it did not. */
-interface NativeRecord {
-  readonly tensorflow?: string;
-  readonly libraries?: string;
-  readonly librarySizes?: Readonly<Record<string, number>>;
-  readonly files?: Readonly<Record<string, string>>;
-  readonly platform?: string;
-  readonly processor?: string;
-  readonly reason?: string;
-  /** Why there is no library of our own kernels. */
-  readonly kernelsReason?: string;
-}
 
 interface NativeBinding {
   readonly TF_Version: string;
@@ -154,56 +159,15 @@ async function startNative(): Promise<BackendInfo> {
   tf.registerBackend("tensorflow", () => new NodeJSKernelBackend(binding, packageName), 3);
   if (!(await tf.setBackend("tensorflow"))) throw new Error("TensorFlow does not start");
   const kernelsReason = onGpu ? "they are written for processors" : loadKernels(folder, binding);
+  const device = onGpu ? " on the GPU" : "";
+  const own = kernelsReason === undefined ? " with own kernels" : "";
   return {
     name: "native",
-    detail: `TensorFlow ${binding.TF_Version}${onGpu ? " on the GPU" : ""}`,
+    detail: `TensorFlow ${binding.TF_Version}${device}${own}`,
     threads: nativeThreads(),
+    precision: "float32",
     ...(kernelsReason === undefined ? {} : { kernelsReason }),
   };
-}
-
-/**
- * The files must be the ones that set-up built and tried: loading a torn or foreign library would end the process.
- * @param folder of the binding and its record soma.json  @throws Error with the reason and the remedy
- */
-export function checkNativeFiles(folder: string): void {
-  let record: NativeRecord;
-  try {
-    record = JSON.parse(readFileSync(join(folder, "soma.json"), "utf8")) as NativeRecord;
-  } catch {
-    throw new Error(`the native TensorFlow is not set up; ${REMEDY}`);
-  }
-  if (record.reason !== undefined) throw new Error(record.reason);
-  if (record.platform !== `${process.platform}-${process.arch}`) {
-    throw new Error(
-      `the native TensorFlow was built for ${record.platform ?? "another machine"}; ${REMEDY}`,
-    );
-  }
-  for (const [name, size] of Object.entries(record.librarySizes ?? {})) {
-    const path = join(record.libraries ?? "", name);
-    if (statSync(path, { throwIfNoEntry: false })?.size !== size) {
-      throw new Error(`${path} is missing or damaged; ${REMEDY}`);
-    }
-  }
-  const files = Object.entries(record.files ?? {});
-  if (!files.some(([name]) => name === BINDING)) {
-    throw new Error(`the native TensorFlow is not set up; ${REMEDY}`);
-  }
-  for (const [name, digest] of files) {
-    const path = join(folder, name);
-    if (sha256OfFile(path) !== digest)
-      throw new Error(`${path} is not what set-up built; ${REMEDY}`);
-  }
-}
-
-const BINDING = "tfjs_binding.node";
-
-function sha256OfFile(path: string): string | undefined {
-  try {
-    return createHash("sha256").update(readFileSync(path)).digest("hex");
-  } catch {
-    return undefined;
-  }
 }
 
 /** Settings that TensorFlow and the binding's JavaScript read while they load. */
@@ -244,11 +208,14 @@ function nativeThreads(): number {
 
 // ---- our own kernels ----
 
-const KERNELS = "kernels.node";
-
-interface Kernels {
-  readonly binding: NativeBinding;
+interface KernelLibrary {
   readonly names: readonly string[];
+  /** From now on products round their inputs. @returns whether this processor can; if not, nothing changes */
+  roundToBf16(): boolean;
+}
+
+interface Kernels extends KernelLibrary {
+  readonly binding: NativeBinding;
   on: boolean;
 }
 let kernels: Kernels | undefined;
@@ -256,32 +223,14 @@ let kernels: Kernels | undefined;
 /** @returns why they are not in force, or undefined if they are */
 function loadKernels(folder: string, binding: NativeBinding): string | undefined {
   if (process.env["SOMA_FUSED"] === "0") return "SOMA_FUSED=0 turns them off";
-  const record = JSON.parse(readFileSync(join(folder, "soma.json"), "utf8")) as NativeRecord;
-  // Its digest was checked with the others; what the record does not name is not loaded.
-  if (record.files?.[KERNELS] === undefined) return record.kernelsReason ?? `not built; ${REMEDY}`;
-  if (record.processor !== processorName()) {
-    return `built for another processor (${record.processor ?? "unknown"}); ${REMEDY}`;
-  }
+  const obstacle = kernelsObstacle(folder);
+  if (obstacle !== undefined) return obstacle;
   try {
-    const { names } = require(join(folder, KERNELS)) as { names: readonly string[] };
-    kernels = { binding, names, on: true };
+    kernels = { binding, on: true, ...(require(join(folder, KERNELS)) as KernelLibrary) };
     return undefined;
   } catch (error) {
     return `${error instanceof Error ? error.message : String(error)}; ${REMEDY}`;
   }
-}
-
-/** Compiled code fits the processor it was compiled on; scripts/setup/kernels.mjs derives the same text. */
-function processorName(): string {
-  let abilities = "";
-  try {
-    abilities =
-      /^(?:flags|Features)\s*:.*$/m.exec(readFileSync("/proc/cpuinfo", "latin1"))?.[0] ?? "";
-  } catch {
-    // Not Linux: the model alone has to do.
-  }
-  const digest = createHash("sha256").update(abilities).digest("hex").slice(0, 12);
-  return `${cpus()[0]?.model ?? "unknown"} ${digest}`;
 }
 
 /** Names of the kernels in force: none on wasm, in plain JavaScript, with SOMA_FUSED=0 or where set-up built none. */
@@ -354,12 +303,22 @@ async function startWasm(): Promise<BackendInfo> {
   const folder = dirname(require.resolve("@tensorflow/tfjs-backend-wasm"));
   wasm.setWasmPaths(`${folder}/`);
   if (!(await tf.setBackend("wasm"))) throw new Error("WebAssembly does not start");
-  return { name: "wasm", detail: `tfjs ${wasm.version_wasm} on WebAssembly`, threads: 1 };
+  return {
+    name: "wasm",
+    detail: `tfjs ${wasm.version_wasm} on WebAssembly`,
+    threads: 1,
+    precision: "float32",
+  };
 }
 
 async function startCpu(): Promise<BackendInfo> {
   if (!(await tf.setBackend("cpu"))) throw new Error("tfjs does not start");
-  return { name: "cpu", detail: `tfjs ${tf.version_core} in plain JavaScript`, threads: 1 };
+  return {
+    name: "cpu",
+    detail: `tfjs ${tf.version_core} in plain JavaScript`,
+    threads: 1,
+    precision: "float32",
+  };
 }
 
 // ---- host side ----
@@ -384,10 +343,15 @@ export function measureGflops(): number {
   const size = tf.getBackend() === "cpu" ? 128 : 768;
   return tf.tidy(() => {
     const a = tf.ones<Tf.Rank.R2>([size, size]);
+    const plain = { transpose_a: 0, transpose_b: 0 };
+    const product = (): Tf.Tensor =>
+      isFused()
+        ? (callKernel("SomaMatMul", [a, a], 1, { integers: plain })[0] ?? a)
+        : tf.matMul(a, a);
     const multiply = (): void => {
       // The values are not returned: tidy would look for tensors among them one by one.
       tf.tidy(() => {
-        tf.matMul(a, a).dataSync();
+        product().dataSync();
       });
     };
     multiply(); // the first product also warms up threads and code

@@ -1,6 +1,7 @@
 // Multi-head self-attention as one op (Vaswani et al., arXiv 1706.03762). The scores of a few queries at a time exist
-// in a thread's own memory; [batch, heads, tokens, tokens] is never stored. The gradient computes them again from the
-// kept logarithm of each row's sum (Dao et al., FlashAttention, arXiv 2205.14135).
+// in a thread's own memory; [batch, heads, tokens, tokens] is never stored. The gradient computes them again from what
+// is kept of each row, its largest score and its sum (Dao et al., FlashAttention, arXiv 2205.14135; there one number,
+// the logarithm of both, which loses the digits of a large score).
 #include "gemm.h"
 #include "kernel.h"
 #include "softmax.h"
@@ -39,11 +40,11 @@ Heads headsOf(Call& call, int visibleIndex) {
 
 double workPerHead(const Heads& s) { return 4.0 * static_cast<double>(s.N) * static_cast<double>(s.N * s.d); }
 
-// Outputs: mixed [B·N, D], and each query's logarithm of the sum of exponentials [B·H, N].
+// Outputs: mixed [B·N, D], and each query's largest score and 1/sum [B·H, N, 2].
 void attention(Call& call) {
   const Heads s = headsOf(call, 1);
   float* mixed = call.output(0, {s.B * s.N, s.D});
-  float* sums = call.output(1, {s.B * s.H, s.N});
+  float* sums = call.output(1, {s.B * s.H, s.N, 2});
   parallelFor(s.B * s.H, workPerHead(s), [=](int64_t begin, int64_t end) {
     static thread_local Panels scratch;
     float* weights = scratch.atLeast(std::min(kQueries, s.N) * s.N);
@@ -55,7 +56,10 @@ void attention(Call& call) {
         const int64_t rows = std::min(kQueries, s.N - n);
         multiplyPart({0, rows, 0, s.N}, s.d, {q.data + n * q.rowStride, q.rowStride, 1}, transposed(k), weights, s.N);
         for (int64_t r = 0; r < rows; r++) {
-          sums[i * s.N + n + r] = softmaxRow(weights + r * s.N, s.N, s.scale, visible);
+          const RowSum row = softmaxRow(weights + r * s.N, s.N, s.scale, visible);
+          float* kept = sums + 2 * (i * s.N + n + r);
+          kept[0] = row.most;
+          kept[1] = 1.f / row.total;
         }
         multiplyPart({0, rows, 0, s.d}, s.N, rowsOf(weights, s.N), v, mixed + (b * s.N + n) * s.D + h * s.d, s.D);
       }
@@ -82,7 +86,7 @@ struct Adding {
 void attentionGradient(Call& call) {
   const Heads s = headsOf(call, 4);
   const float* mixed = call.input(1, "mixed", Shape{s.B * s.N, s.D}).data;
-  const float* sums = call.input(2, "sums", Shape{s.B * s.H, s.N}).data;
+  const float* sums = call.input(2, "sums", Shape{s.B * s.H, s.N, 2}).data;
   const float* dmixed = call.input(3, "dmixed", Shape{s.B * s.N, s.D}).data;
   float* dqkv = call.output(0, {s.B * s.N, 3 * s.D});
   parallelFor(s.B * s.H, workPerHead(s) * 2.5, [=](int64_t begin, int64_t end) {
@@ -112,11 +116,11 @@ void attentionGradient(Call& call) {
           Floats dots{};
           overRow(0, s.d, [&](int64_t c, int64_t count) { dots += some(out + c, count) * some(dout + c, count); });
           const float mean = sum(dots);
-          const float logarithm = sums[i * s.N + n + r];
+          const float most = sums[2 * (i * s.N + n + r)], inverse = sums[2 * (i * s.N + n + r) + 1];
           float* w = weights + r * s.N;
           float* ds = dscores + r * s.N;
           overRow(0, s.N, [=](int64_t c, int64_t count) {
-            Floats p = exponential(some(w + c, count) * s.scale - logarithm);
+            Floats p = exponential((some(w + c, count) - most) * s.scale) * inverse;
             if (visible != nullptr) p = select(some(visible + c, count) > 0.f, p, Floats{});
             keep(w + c, p, count);
             keep(ds + c, p * (some(ds + c, count) - mean) * s.scale, count);

@@ -9,6 +9,10 @@
 #include <cstdlib>
 #include <new>
 
+#if defined(__AVX512BF16__)
+#include <immintrin.h>
+#endif
+
 #include "parallel.h"
 #include "vector.h"
 
@@ -63,8 +67,29 @@ class Panels {
   int64_t size_ = 0;
 };
 
+#if defined(__AVX512F__) && defined(__GNUC__) && !defined(__clang__)
+#define SOMA_TRANSPOSES 1
+// Rows to columns of a square of kLanes × kLanes, in registers: log2(kLanes) rounds, each exchanging blocks half as far
+// apart between pairs of rows.
+template <int distance>
+inline void exchange(Floats* rows) {
+  Ints low, high;
+  for (int lane = 0; lane < kLanes; lane++) {
+    low[lane] = (lane & distance) != 0 ? kLanes + lane - distance : lane;
+    high[lane] = (lane & distance) != 0 ? kLanes + lane : lane + distance;
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < kLanes; i++) {
+    if ((i & distance) != 0) continue;
+    const Floats a = rows[i], b = rows[i + distance];
+    rows[i] = __builtin_shuffle(a, b, low);
+    rows[i + distance] = __builtin_shuffle(a, b, high);
+  }
+}
+#endif
+
 // `lines` lines of `depth` numbers into panels of `width` lines, k by k: [panel][k][line in panel]; lines that are
-// missing from the last panel are 0. For A a line is a row, for B a column.
+// missing from the last panel are 0. For A a line is a row, for B a column. May write kLanes numbers past the last panel.
 template <int width>
 inline void packPanels(const float* from, int64_t lineStride, int64_t depthStride, int64_t lines,
                        int64_t depth, float* to) {
@@ -76,26 +101,113 @@ inline void packPanels(const float* from, int64_t lineStride, int64_t depthStrid
       for (int64_t k = 0; k < depth; k++) {
         __builtin_memcpy(to + k * width, source + k * depthStride, width * sizeof(float));
       }
-    } else if (lineStride == 1) {
+      continue;
+    }
+    if (lineStride == 1) {
       for (int64_t k = 0; k < depth; k++) {
         for (int64_t i = 0; i < here; i++) to[k * width + i] = source[k * depthStride + i];
       }
-    } else {
-      // Some lines at a time: a cache line of each is read once and all of it used.
-      for (int64_t k = 0; k < depth; k += kLanes) {
-        const int64_t last = std::min<int64_t>(depth, k + kLanes);
-        for (int64_t i = 0; i < here; i++) {
-          const float* row = source + i * lineStride;
-          for (int64_t kk = k; kk < last; kk++) to[kk * width + i] = row[kk * depthStride];
+      continue;
+    }
+    int64_t packed = 0;  // of the depth
+#ifdef SOMA_TRANSPOSES
+    if (depthStride == 1 && here == width) {
+      for (; packed + kLanes <= depth; packed += kLanes) {
+#pragma GCC unroll 4
+        for (int first = 0; first < width; first += kLanes) {
+          const int some = width - first < kLanes ? width - first : kLanes;
+          Floats rows[kLanes];
+#pragma GCC unroll 16
+          for (int i = 0; i < kLanes; i++) {
+            rows[i] = i < some ? load(source + (first + i) * lineStride + packed) : Floats{};
+          }
+          exchange<1>(rows);
+          exchange<2>(rows);
+          exchange<4>(rows);
+          exchange<8>(rows);
+          // A narrow panel's rows overlap the next, which is written after: in order.
+#pragma GCC unroll 16
+          for (int k = 0; k < kLanes; k++) store(to + (packed + k) * width + first, rows[k]);
         }
+      }
+    }
+#endif
+    // Some lines at a time: a cache line of each is read once and all of it used.
+    for (int64_t k = packed; k < depth; k += kLanes) {
+      const int64_t last = std::min<int64_t>(depth, k + kLanes);
+      for (int64_t i = 0; i < here; i++) {
+        const float* row = source + i * lineStride;
+        for (int64_t kk = k; kk < last; kk++) to[kk * width + i] = row[kk * depthStride];
       }
     }
   }
 }
 
+// Products may round their inputs to bfloat16 (8 bits of mantissa), two at a time; sums stay in float.
+#if defined(__AVX512BF16__)
+constexpr bool kHasBf16 = true;
+#else
+constexpr bool kHasBf16 = false;
+#endif
+// Set once, before the first product (kernels.cc).
+inline bool roundsToBf16 = false;
+
+#if defined(__AVX512BF16__)
+// Panels of floats to panels of pairs, in place: (k, k + 1) of each line side by side, half the size.
+template <int width>
+inline void pairPanels(float* panels, int64_t lines, int64_t depth) {
+  for (int64_t line = 0; line < lines; line += width, panels += width * depth) {
+    for (int64_t k = 0; k < depth; k += 2) {
+#pragma GCC unroll 4
+      for (int i = 0; i < width; i += kLanes) {
+        const __m512 even = reinterpret_cast<__m512>(load(panels + k * width + i));
+        const __m512 odd = k + 1 < depth ? reinterpret_cast<__m512>(load(panels + (k + 1) * width + i)) : __m512{};
+        const __m512i low = _mm512_cvtepu16_epi32(reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(even)));
+        const __m512i high = _mm512_cvtepu16_epi32(reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(odd)));
+        _mm512_storeu_si512(panels + k / 2 * width + i, _mm512_or_si512(low, _mm512_slli_epi32(high, 16)));
+      }
+    }
+  }
+}
+
+template <bool add>
+inline void multiplyPairs(int64_t depth, const float* a, const float* b, float* c, int64_t stride) {
+  __m512 sums[kTileRows][kTileVectors];
+#pragma GCC unroll 16
+  for (int i = 0; i < kTileRows; i++) {
+    for (int j = 0; j < kTileVectors; j++) sums[i][j] = __m512{};
+  }
+  for (int64_t k = 0; k < depth; k += 2) {
+    const __m512bh b0 = reinterpret_cast<__m512bh>(_mm512_loadu_si512(b));
+    const __m512bh b1 = reinterpret_cast<__m512bh>(_mm512_loadu_si512(b + kLanes));
+#pragma GCC unroll 16
+    for (int i = 0; i < kTileRows; i++) {
+      int32_t pair;
+      __builtin_memcpy(&pair, a + i, sizeof pair);
+      const __m512bh both = reinterpret_cast<__m512bh>(_mm512_set1_epi32(pair));
+      sums[i][0] = _mm512_dpbf16_ps(sums[i][0], both, b0);
+      sums[i][1] = _mm512_dpbf16_ps(sums[i][1], both, b1);
+    }
+    a += kTileRows;
+    b += kTileColumns;
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < kTileRows; i++) {
+    for (int j = 0; j < kTileVectors; j++) {
+      float* to = c + i * stride + j * kLanes;
+      const Floats sum = reinterpret_cast<Floats>(sums[i][j]);
+      store(to, add ? load(to) + sum : sum);
+    }
+  }
+}
+#endif
+
 // c[kTileRows, kTileColumns] (+)= a panel · b panel.
 template <bool add>
 inline void multiplyTile(int64_t depth, const float* a, const float* b, float* c, int64_t stride) {
+#if defined(__AVX512BF16__)
+  if (roundsToBf16) return multiplyPairs<add>(depth, a, b, c, stride);
+#endif
   Floats sums[kTileRows][kTileVectors];
 #pragma GCC unroll 16
   for (int i = 0; i < kTileRows; i++) {
@@ -136,8 +248,11 @@ void multiplyPart(Part part, int64_t depth, Matrix a, Matrix b, float* c, int64_
                   const Finish& finish = {}) {
   static thread_local Panels panelsOfA, panelsOfB;
   const int64_t depthMost = std::min(kDepth, depth);
-  float* packedA = panelsOfA.atLeast((kBlockRows + kTileRows) * std::max<int64_t>(depthMost, 1));
-  float* packedB = panelsOfB.atLeast((kBlockColumns + kTileColumns) * std::max<int64_t>(depthMost, 1));
+  const int64_t rowsMost = std::min(kBlockRows, part.rowEnd - part.rowBegin) + kTileRows;
+  const int64_t columnsMost = std::min(kBlockColumns, part.columnEnd - part.columnBegin) + kTileColumns;
+  // kLanes more than the panels: what is written in whole vectors may end there.
+  float* packedA = panelsOfA.atLeast(rowsMost * depthMost + kLanes);
+  float* packedB = panelsOfB.atLeast(columnsMost * depthMost + kLanes);
   float edge[kTileRows * kTileColumns] __attribute__((aligned(64)));
   for (int64_t n = part.columnBegin; n < part.columnEnd; n += kBlockColumns) {
     const int64_t columns = std::min(kBlockColumns, part.columnEnd - n);
@@ -147,10 +262,16 @@ void multiplyPart(Part part, int64_t depth, Matrix a, Matrix b, float* c, int64_
       const bool last = k + kDepth >= depth;
       packPanels<kTileColumns>(b.data + k * b.rowStride + n * b.columnStride, b.columnStride, b.rowStride,
                                columns, deep, packedB);
+#if defined(__AVX512BF16__)
+      if (roundsToBf16) pairPanels<kTileColumns>(packedB, columns, deep);
+#endif
       for (int64_t m = part.rowBegin; m < part.rowEnd; m += kBlockRows) {
         const int64_t rows = std::min(kBlockRows, part.rowEnd - m);
         packPanels<kTileRows>(a.data + m * a.rowStride + k * a.columnStride, a.rowStride, a.columnStride, rows,
                               deep, packedA);
+#if defined(__AVX512BF16__)
+        if (roundsToBf16) pairPanels<kTileRows>(packedA, rows, deep);
+#endif
         for (int64_t j = 0; j < columns; j += kTileColumns) {
           const int64_t wide = std::min<int64_t>(kTileColumns, columns - j);
           for (int64_t i = 0; i < rows; i += kTileRows) {

@@ -10,6 +10,7 @@
 #include <malloc.h>
 #endif
 
+#include "gemm.h"
 #include "kernel.h"
 
 namespace soma {
@@ -184,7 +185,15 @@ float* Call::output(int index, const Shape& shape) {
 
 }  // namespace soma
 
-// `require` gives { names: string[] }, or throws with TensorFlow's reason. Exported under Node's name for it, so that
+// roundToBf16(): from now on products round their inputs. → whether this processor can; if not, nothing changes.
+static napi_value RoundToBf16(napi_env env, napi_callback_info) {
+  soma::roundsToBf16 = soma::kHasBf16;
+  napi_value result;
+  napi_get_boolean(env, soma::kHasBf16, &result);
+  return result;
+}
+
+// `require` gives { names: string[], roundToBf16 }, or throws with TensorFlow's reason. Exported under Node's name for it, so that
 // Node keeps the library loaded: TensorFlow holds pointers into it.
 NAPI_MODULE_INIT() {
   static const std::string refused = soma::registerOps();
@@ -202,5 +211,8 @@ NAPI_MODULE_INIT() {
     napi_set_element(env, names, index++, name);
   }
   napi_set_named_property(env, exports, "names", names);
+  napi_value round;
+  napi_create_function(env, "roundToBf16", NAPI_AUTO_LENGTH, RoundToBf16, nullptr, &round);
+  napi_set_named_property(env, exports, "roundToBf16", round);
   return exports;
 }

@@ -44,7 +44,7 @@ void linear(Call& call) {
       overRow(columnBegin, columnEnd, [=](int64_t n, int64_t count) {
         Floats u = some(row + n, count);
         if (bias != nullptr) u += some(bias + n, count);
-        if (activation == kRelu) u = larger(u, Floats{});
+        if (activation == kRelu) u = larger(Floats{}, u);  // in this order NaN stays
         if (activation == kGelu) {
           keep(before + r * width + n, u, count);
           u = gelu(u);

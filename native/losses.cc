@@ -9,6 +9,11 @@
 namespace soma {
 namespace {
 
+// −log of the weight that a softmax gave to `score`, whatever the scores' size.
+double surprise(RowSum row, float score) {
+  return static_cast<double>(row.most) - static_cast<double>(score) + std::log(static_cast<double>(row.total));
+}
+
 // Σ of one number per row, in order.
 float mean(const std::vector<double>& values) {
   double total = 0;
@@ -34,7 +39,7 @@ void crossEntropy(Call& call) {
       float* row = dlogits + b * C;
       const float* from = logits.data + b * C;
       std::copy(from, from + C, row);
-      lossOf[b] = static_cast<double>(softmaxRow(row, C, 1.f, nullptr)) - static_cast<double>(from[labels[b]]);
+      lossOf[b] = surprise(softmaxRow(row, C, 1.f, nullptr), from[labels[b]]);
       row[labels[b]] -= 1.f;
       const float share = 1.f / static_cast<float>(B);
       overRow(0, C, [=](int64_t n, int64_t count) { keep(row + n, some(row + n, count) * share, count); });
@@ -59,7 +64,7 @@ void infoNce(Call& call) {
   parallelFor(B, work, [=](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; i++) {
       for (int64_t j = 0; j < B; j++) columns[i * B + j] = s.data[j * B + i];
-      lossOf[B + i] = static_cast<double>(softmaxRow(columns + i * B, B, 1.f, nullptr)) - static_cast<double>(s.data[i * B + i]);
+      lossOf[B + i] = surprise(softmaxRow(columns + i * B, B, 1.f, nullptr), s.data[i * B + i]);
     }
   });
   parallelFor(B, work, [=](int64_t begin, int64_t end) {
@@ -67,7 +72,7 @@ void infoNce(Call& call) {
     for (int64_t i = begin; i < end; i++) {
       float* row = gradient + i * B;
       std::copy(s.data + i * B, s.data + (i + 1) * B, row);
-      lossOf[i] = static_cast<double>(softmaxRow(row, B, 1.f, nullptr)) - static_cast<double>(s.data[i * B + i]);
+      lossOf[i] = surprise(softmaxRow(row, B, 1.f, nullptr), s.data[i * B + i]);
       for (int64_t j = 0; j < B; j++) row[j] = (row[j] + columns[j * B + i]) * share;
       row[i] -= 2 * share;
     }

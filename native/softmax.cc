@@ -17,8 +17,10 @@ void softmax(Call& call) {
   float* weights = call.output(0, scores.shape);
   parallelFor(R, static_cast<double>(C) * 4, [=](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; r++) {
-      std::copy(scores.data + r * C, scores.data + (r + 1) * C, weights + r * C);
-      softmaxRow(weights + r * C, C, scale, visible == nullptr ? nullptr : visible + r * C);
+      overRow(0, C, [=](int64_t n, int64_t count) {
+        keep(weights + r * C + n, some(scores.data + r * C + n, count) * scale, count);
+      });
+      softmaxRow(weights + r * C, C, 1.f, visible == nullptr ? nullptr : visible + r * C);
     }
   });
 }

@@ -30,6 +30,7 @@ function registerTrain(program: Command): void {
     .option("--batch-size <n>", "groups in a batch")
     .option("--learning-rate <x>", "peak of the schedule")
     .option("--workers <n>", "processes that share each batch and the cores (default: 1)")
+    .option("--precision <name>", "float32, or bf16 in products of matrices (default: float32)")
     .option("--set <key=value>", "set any key of the config; may be repeated", collect)
     .option("--out <dir>", "run folder (default: a new one in runs/)")
     .option("--resume <run>", 'go on with a run: its folder, or "last"')

@@ -2,13 +2,13 @@
  * One experiment, typed and checked: everything that decides what `soma train` does. Layers, strongest first:
  * flags and `--set`, SOMA_* variables, the config file, the recipe, the defaults below.
  */
-import { PRECISIONS } from "../models/precision.ts";
 import { extname } from "node:path";
 import { readFile } from "node:fs/promises";
 import { SomaError } from "../base/errors.ts";
 import { parseConfig, z } from "../base/schema.ts";
 import { parseYaml } from "../base/yaml.ts";
 import { parseEncoderConfig, type EncoderConfig } from "../models/config.ts";
+import { PRECISIONS } from "../models/precision.ts";
 
 const share = z.number().min(0).max(1);
 const positive = z.number().positive();

@@ -61,7 +61,7 @@ export async function openExperiment(
   options: ExperimentOptions,
 ): Promise<Experiment> {
   const chosen = chosenObjectives(config, options.objectives);
-  const backend = await startBackend();
+  const backend = await startBackend({ precision: config.precision });
   const warn = options.warn === undefined ? {} : { warn: options.warn };
   const loaded = options.dataset ?? (await loadDataset(config.dataset, warn));
   const seen = loaded.examples.filter(({ split }) => split !== "test");

@@ -39,6 +39,7 @@ export interface TrainFlags {
   readonly batchSize?: string;
   readonly learningRate?: string;
   readonly workers?: string;
+  readonly precision?: string;
   readonly skipCorrupt?: boolean;
   readonly set?: readonly string[];
   readonly out?: string;
@@ -176,6 +177,7 @@ async function resumedLayers(
 function withFlags(layers: readonly NamedLayer[], flags: TrainFlags): NamedLayer[] {
   const values: Record<string, unknown> = {};
   if (flags.dataset !== undefined) values["dataset"] = flags.dataset;
+  if (flags.precision !== undefined) values["precision"] = flags.precision;
   if (flags.skipCorrupt === true) values["skipCorrupt"] = true;
   for (const key of ["seconds", "steps", "seed", "batchSize", "learningRate", "workers"] as const) {
     const text = flags[key];

@@ -1,7 +1,7 @@
 /** PyTorch as the peer of a training step: found, and run. It is no part of Soma; a Python of the user's has it. */
 import { fileURLToPath } from "node:url";
 import { run, runForJson, type Invocation } from "./child.ts";
-import type { Precision } from "./engine.ts";
+import type { Precision } from "../../models/precision.ts";
 import type { VitShape } from "./vit.ts";
 
 /** What a peer says of itself; the same figures as ours. */

@@ -16,13 +16,14 @@ import {
 } from "../../models/backend.ts";
 import { parseEncoderConfig } from "../../models/config.ts";
 import { Scope } from "../../models/module.ts";
+import type { Precision } from "../../models/precision.ts";
 import { softmaxCrossEntropy } from "../../models/ops/cross-entropy.ts";
 import { TransformerEncoder } from "../../models/transformer.ts";
 import { seededRng } from "../../tokenizers/random.ts";
 import { assertFinite, computeGradients } from "../../training/gradients.ts";
 import { AdamW } from "../../training/optimizer.ts";
 import type { PreparedStep } from "../../training/objective.ts";
-import { setPrecision, setThreads, type Precision } from "./engine.ts";
+import { setThreads } from "./engine.ts";
 import { median } from "./statistics.ts";
 import { CLASSES, PATCH_NUMBERS, Vit, type VitShape } from "./vit.ts";
 
@@ -79,8 +80,7 @@ export interface TrainStepResult extends VitShape {
 export async function measureTrainStep(options: TrainStepOptions): Promise<TrainStepResult> {
   const { width, layers, heads, tokens, batch, steps, warmup, seed, precision } = options;
   setThreads(options.threads);
-  setPrecision(precision);
-  const backend = await startBackend();
+  const backend = await startBackend({ precision });
   const scope = Scope.root(seededRng(seed, "bench/train-step"));
   const vit = new Vit(scope, { width, layers, heads, tokens });
   const inputs = drawInputs(batch * tokens, batch, seed);

@@ -1,12 +1,9 @@
-import { createHash } from "node:crypto";
-import { mkdtemp, readFile, rm, truncate, writeFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
-import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import fc from "fast-check";
 import { beforeAll, describe, expect, test, vi } from "vitest";
 import {
-  checkNativeFiles,
   describeBackend,
   measureGflops,
   readValues,
@@ -223,11 +220,22 @@ describe("startBackend", () => {
   });
 
   test("the description names threads, and the reason for a fallback with its remedy", () => {
-    expect(describeBackend({ name: "native", detail: "TensorFlow 2.21.0", threads: 2 })).toBe(
-      "TensorFlow 2.21.0, 2 threads",
-    );
     expect(
-      describeBackend({ name: "wasm", detail: "wasm", threads: 1, fallbackReason: "no g++" }),
+      describeBackend({
+        name: "native",
+        detail: "TensorFlow 2.21.0",
+        threads: 2,
+        precision: "float32",
+      }),
+    ).toBe("TensorFlow 2.21.0, 2 threads");
+    expect(
+      describeBackend({
+        name: "wasm",
+        detail: "wasm",
+        threads: 1,
+        precision: "float32",
+        fallbackReason: "no g++",
+      }),
     ).toBe("wasm, 1 thread (no g++)");
   });
 });
@@ -245,56 +253,3 @@ async function withEnvironment(
     vi.unstubAllEnvs();
   }
 }
-
-describe("the native files", () => {
-  const binding = Buffer.from("a binding");
-  const sound = {
-    tensorflow: "2.21.0",
-    librarySizes: { "libtensorflow_cc.so.2": 3 },
-    files: { "tfjs_binding.node": createHash("sha256").update(binding).digest("hex") },
-    platform: `${process.platform}-${process.arch}`,
-  };
-
-  /** A folder as set-up leaves it, with its TensorFlow, then damaged by `damage`. */
-  async function folderWith(damage: (folder: string) => Promise<void>): Promise<string> {
-    const folder = await mkdtemp(join(tmpdir(), "soma-native-"));
-    await writeFile(join(folder, "libtensorflow_cc.so.2"), "abc");
-    await writeFile(join(folder, "tfjs_binding.node"), binding);
-    await writeFile(join(folder, "soma.json"), JSON.stringify({ ...sound, libraries: folder }));
-    await damage(folder);
-    return folder;
-  }
-
-  test("are accepted as set-up left them", async () => {
-    const folder = await folderWith(async () => undefined);
-    expect(() => {
-      checkNativeFiles(folder);
-    }).not.toThrow();
-  });
-
-  const record = (changes: object) => (folder: string) =>
-    writeFile(
-      join(folder, "soma.json"),
-      JSON.stringify({ ...sound, libraries: folder, ...changes }),
-    );
-  test.each<[string, (folder: string) => Promise<void>, RegExp]>([
-    ["without a record", (f) => rm(join(f, "soma.json")), /not set up; run `npm run setup`/],
-    ["with a torn record", (f) => writeFile(join(f, "soma.json"), '{"files"'), /not set up/],
-    ["when set-up failed", record({ reason: "g++ is missing; install it" }), /^g\+\+ is missing/],
-    ["built for another machine", record({ platform: "linux-s390x" }), /built for linux-s390x/],
-    ["that name no binding", record({ files: {} }), /not set up/],
-    [
-      "with a torn binding",
-      (f) => truncate(join(f, "tfjs_binding.node"), 4),
-      /not what set-up built/,
-    ],
-    ["without the binding", (f) => rm(join(f, "tfjs_binding.node")), /not what set-up built/],
-    ["with a torn TensorFlow", (f) => truncate(join(f, "libtensorflow_cc.so.2"), 1), /damaged/],
-    ["without TensorFlow", (f) => rm(join(f, "libtensorflow_cc.so.2")), /is missing or damaged/],
-  ])("are refused before loading %s", async (_title, damage, message) => {
-    const folder = await folderWith(damage);
-    expect(() => {
-      checkNativeFiles(folder);
-    }).toThrow(message);
-  });
-});

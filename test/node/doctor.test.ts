@@ -7,7 +7,14 @@ import { diagnose, thisMachine, type Machine, type Part } from "../../node/runti
 const WHOLE: Machine = {
   nodeVersion: "v20.20.2",
   ask: async (program) => `${program} 1.0`,
-  backend: async () => ({ name: "native", detail: "TensorFlow 2.21.0", threads: 2, gflops: 150 }),
+  backend: async () => ({
+    name: "native",
+    detail: "TensorFlow 2.21.0",
+    threads: 2,
+    precision: "float32",
+    gflops: 150,
+    kernelCount: 24,
+  }),
   hnsw: async () => ({ kind: "found", detail: "hnswlib addon" }),
   images: async () => ({ kind: "found", detail: "sharp 0.35.5" }),
   freeBytes: async () => 50e9,
@@ -70,7 +77,9 @@ describe("diagnose", () => {
         name: "wasm",
         detail: "tfjs on WebAssembly",
         threads: 1,
+        precision: "float32",
         gflops: 9.26,
+        kernelCount: 0,
         fallbackReason: "there is no C++ compiler (g++); install g++",
       }),
     });
