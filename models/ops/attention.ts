@@ -1,6 +1,14 @@
 /** Multi-head self-attention over the visible tokens. Source: Vaswani et al., arXiv 1706.03762. */
 import { assert } from "../../base/errors.ts";
-import { callKernel, isFused, tf, type Rank, type Tensor, type Tensor2D, type Tensor4D } from "../backend.ts";
+import {
+  callKernel,
+  isFused,
+  tf,
+  type Rank,
+  type Tensor,
+  type Tensor2D,
+  type Tensor4D,
+} from "../backend.ts";
 import { differentiable } from "./differentiable.ts";
 import { matMul } from "./mat-mul.ts";
 import { maskedSoftmaxComposed } from "./softmax.ts";
@@ -36,10 +44,10 @@ export function attention(qkv: Tensor2D, shape: AttentionShape, visible?: Tensor
       value: mixed,
       saved: [qkv, mixed, sums, ...masks],
       gradient: (dy, saved) => {
-        const [input, output, logSums, ...keptMasks] = saved as [Tensor, Tensor, Tensor];
+        const [input, output, rowSums, ...keptMasks] = saved as [Tensor, Tensor, Tensor];
         return callKernel(
           "SomaAttentionGradient",
-          [input, output, logSums, dy, ...(keptMasks as Tensor[])],
+          [input, output, rowSums, dy, ...(keptMasks as Tensor[])],
           1,
           { integers },
         );

@@ -27,7 +27,8 @@ export function softmaxCrossEntropy(logits: Tensor2D, labels: Tensor1D): Scalar 
 
 export function softmaxCrossEntropyComposed(logits: Tensor2D, labels: Tensor1D): Scalar {
   const [B, C] = logits.shape;
-  const chosen = tf.oneHot(labels, C) as Tensor2D;
-  const right = tf.sum(tf.mul(logits, tf.cast(chosen, "float32")));
-  return tf.div(tf.sub(tf.sum(tf.logSumExp(logits, 1)), right), B);
+  // Not tf.oneHot, which refuses a single class.
+  const chosen = tf.equal(tf.reshape(labels, [B, 1]), tf.range(0, C, 1, "int32"));
+  const right = tf.mul(tf.cast(chosen, "float32"), tf.logSoftmax(logits));
+  return tf.neg(tf.div(tf.sum(right), B));
 }
