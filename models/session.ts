@@ -18,6 +18,7 @@ import type { Checkpoint } from "./checkpoint-folder.ts";
 import type { EncoderConfig } from "./config.ts";
 import { assertCut, cutEmbedding, type EmbedOptions } from "./embedding.ts";
 import type { Embedding, Encoder } from "./encoder.ts";
+import { namingTensors } from "./memory-error.ts";
 import { noTower, type TransformerEncoder } from "./transformer.ts";
 
 /** Tokens of one batch at most, padding counted: bounds memory and the time that one batch takes. */
@@ -203,7 +204,7 @@ export class EncoderSession implements Encoder {
   private async forward(inputs: readonly MaskedTokens[]): Promise<Float32Array> {
     const units = paddedUnits(Math.max(...inputs.map(({ tokens }) => unitCount(tokens))));
     const batch = packTokens(this.padRows(inputs, units), units);
-    const output = tf.tidy(() => this.encoder.forward(batch));
+    const output = namingTensors(() => tf.tidy(() => this.encoder.forward(batch)));
     try {
       const rows = await output.data();
       assert(rows.length === batch.size * this.dimension, "one embedding per input");

@@ -1,6 +1,7 @@
 /** Loss and gradients of one update: what the optimiser and the log read. */
 import { SomaError } from "../base/errors.ts";
-import { isFused, tf, type Tensor, type Variable } from "../models/backend.ts";
+import { isFused, tf, type Scalar, type Tensor, type Variable } from "../models/backend.ts";
+import { namingTensors } from "../models/memory-error.ts";
 import type { TransformerEncoder } from "../models/transformer.ts";
 import type { PreparedStep } from "./objective.ts";
 import {
@@ -24,7 +25,10 @@ export interface StepGradients {
   readonly norm: number;
 }
 
-/** Forward and backward over each batch, one after the other. Leaves no tensors but the gradients. */
+/**
+ * Forward and backward over each batch, one after the other. Leaves no tensors but the gradients.
+ * @throws SomaError OUT_OF_MEMORY
+ */
 export function computeGradients(
   batches: readonly PreparedStep[],
   encoder: TransformerEncoder,
@@ -36,12 +40,15 @@ export function computeGradients(
   const sums = new Map<string, Tensor>();
   for (const batch of batches) {
     const kept: Record<string, Tensor> = {};
-    const { value, grads } = tf.variableGrads(() => {
+    const lossOf = (): Scalar => {
       const { total, parts: tensors } = batch.loss(encoder);
       // Copies, as a part may be the total itself, which the tape owns.
       for (const [name, part] of Object.entries(tensors)) kept[name] = tf.keep(part.clone());
       return total;
-    }, [...parameters.values()]);
+    };
+    const { value, grads } = namingTensors(() =>
+      tf.variableGrads(lossOf, [...parameters.values()]),
+    );
     loss += scalarOf(value) * share;
     for (const [name, part] of Object.entries(kept)) {
       parts[name] = (parts[name] ?? 0) + scalarOf(part) * share;
