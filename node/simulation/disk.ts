@@ -115,7 +115,7 @@ export class SimulatedDisk {
     };
   }
 
-  /** The machine has lost its power, or the process its life. */
+  /** The machine has lost its power. A process that loses its life alone takes nothing along. */
   crash(): void {
     for (const contents of this.files.values()) contents.crash(this.rng);
     this.nextFailure = undefined;
@@ -170,10 +170,13 @@ export class SimulatedDisk {
         });
       },
       write: (position, parts, done) => {
+        // The process may die before the machine has begun with it, or after.
+        const isBegun = this.rng.uniform(2) === 0;
         later(() => {
+          if (!isBegun) contents.write(position, parts);
           done(undefined);
         });
-        contents.write(position, parts); // a crash before it is done may leave any part of it
+        if (isBegun) contents.write(position, parts);
       },
       sync: (done) => {
         this.sync(contents, later, done);

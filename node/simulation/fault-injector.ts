@@ -21,6 +21,7 @@ export interface InjectorOptions {
 /** What a process is about to die of, and how it comes back. */
 interface Fate {
   readonly downFor: Micros;
+  readonly isPowerLost: boolean;
   readonly loses: Loss;
   /** It may end with such an error. */
   readonly errors: readonly string[];
@@ -58,6 +59,7 @@ export class FaultInjector {
     this.fates.delete(index);
     this.note(index, 2, () => `died${error === undefined ? "" : ` of ${error.code}`}`);
     if (error !== undefined && fate?.errors.includes(error.code) !== true) return false;
+    if (fate?.isPowerLost === true) this.validator(index).disk.crash();
     const downFor = this.isHealed || fate === undefined ? SOON : fate.downFor;
     this.options.queue.after(downFor, () => {
       this.restart(index, fate?.loses ?? "nothing");
@@ -68,10 +70,10 @@ export class FaultInjector {
   private happen(fault: TimedFault): void {
     switch (fault.kind) {
       case "crash": {
-        const { validator: index, downFor, loses, effects } = fault;
+        const { validator: index, downFor, isPowerLost, loses, effects } = fault;
         const { host } = this.validator(index);
         if (!host.isUp || this.fates.has(index)) return;
-        this.fates.set(index, { downFor, loses, errors: [] });
+        this.fates.set(index, { downFor, isPowerLost, loses, errors: [] });
         host.arm(effects);
         this.note(index, 3, () => `will die before effect ${effects}, and lose ${loses}`);
         return;
@@ -79,7 +81,12 @@ export class FaultInjector {
       case "disk": {
         const { validator: index, downFor, failure } = fault;
         if (this.fates.has(index)) return;
-        this.fates.set(index, { downFor, loses: "nothing", errors: DISK_ERRORS });
+        this.fates.set(index, {
+          downFor,
+          isPowerLost: true, // what a failed sync has left on the disk nobody knows
+          loses: "nothing",
+          errors: DISK_ERRORS,
+        });
         this.validator(index).disk.failNextSync(failure);
         this.note(index, 4, () => `its next sync fails with ${failure}`);
         return;
@@ -123,7 +130,12 @@ export class FaultInjector {
         break;
       case "bit":
         // If it lies where it was promised, the process ends at once and leaves the log to whoever runs it.
-        this.fates.set(index, { downFor: SOON, loses: "log", errors: ["LOG_CORRUPT"] });
+        this.fates.set(index, {
+          downFor: SOON,
+          isPowerLost: false,
+          loses: "log",
+          errors: ["LOG_CORRUPT"],
+        });
         validator.disk.flipBit(LOG_FILE);
         this.options.queue.after(1, () => {
           if (validator.host.isUp) this.fates.delete(index); // it lay in a tail that was cut off

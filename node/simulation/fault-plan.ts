@@ -163,17 +163,17 @@ class TimedFaults {
 
   crashes(): void {
     const count = 1 + this.rng.uniform(2 + Math.floor(this.horizon / SECOND));
-    for (let i = 0; i < count; i++) this.crash(this.someTime(), this.someone(), "nothing");
+    for (let i = 0; i < count; i++) this.crash(this.someTime(), this.someone(), this.rng.uniform(2) === 0, "nothing");
   }
 
   outage(): void {
     const at = this.someTime();
-    for (const validator of this.correct) this.crash(at, validator, "nothing");
+    for (const validator of this.correct) this.crash(at, validator, true, "nothing");
   }
 
   amnesia(forgetful: readonly AuthorityIndex[]): void {
     for (const validator of forgetful) {
-      this.crash(this.someTime(), validator, pick(["bit", "log", "all"] as const, this.rng));
+      this.crash(this.someTime(), validator, true, pick(["bit", "log", "all"] as const, this.rng));
     }
   }
 
@@ -206,8 +206,14 @@ class TimedFaults {
     }
   }
 
-  private crash(at: Micros, validator: AuthorityIndex, loses: Loss): void {
+  private crash(
+    at: Micros,
+    validator: AuthorityIndex,
+    isPowerLost: boolean,
+    loses: Loss,
+  ): void {
     this.add({
+      isPowerLost,
       at,
       kind: "crash",
       validator,

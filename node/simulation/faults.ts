@@ -53,6 +53,8 @@ export type TimedFault = { readonly at: Micros } & (
       /** It dies before the next but so many-th thing that it asks for. */
       readonly effects: number;
       readonly downFor: Micros;
+      /** The machine dies with it: what was not synced is lost. */
+      readonly isPowerLost: boolean;
       readonly loses: Loss;
     }
   | {

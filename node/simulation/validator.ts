@@ -133,7 +133,6 @@ export class SimulatedValidator {
   private gone(error: SomaError | undefined): void {
     this.driver = undefined;
     this.options.network.detach(this.index);
-    this.disk.crash();
     this.options.watcher.died(this.index, error);
   }
 

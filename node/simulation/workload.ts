@@ -72,11 +72,16 @@ export class Workload {
     }
   }
 
-  /** Who has promised what is not committed yet. */
-  owed(): readonly { readonly batch: number; readonly validator: AuthorityIndex }[] {
-    return [...this.open].flatMap(([batch, { to, isPromised }]) =>
-      isPromised ? [{ batch, validator: to }] : [],
-    );
+  /** By validator: the batches that it has promised and not committed yet. */
+  owed(): ReadonlyMap<AuthorityIndex, readonly number[]> {
+    const owed = new Map<AuthorityIndex, number[]>();
+    for (const [id, { to, isPromised }] of this.open) {
+      if (!isPromised) continue;
+      const batches = owed.get(to);
+      if (batches === undefined) owed.set(to, [id]);
+      else batches.push(id);
+    }
+    return owed;
   }
 
   /** From submitting a batch to its commit by the validator that was given it: the share `of` is quicker. */

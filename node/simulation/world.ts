@@ -126,8 +126,9 @@ export class World {
     this.injector.schedule();
     this.tick();
     while (!this.isOver && this.queue.step());
-    for (const { batch, validator } of this.workload.owed()) {
-      this.checks.lost(validator, `batch ${batch}, promised and never committed`);
+    if (this.liveness.isLost) return; // what is owed is a consequence
+    for (const [validator, batches] of this.workload.owed()) {
+      this.checks.lost(validator, `batches ${batches.join(", ")} are promised and not committed`);
     }
   }
 
@@ -257,7 +258,7 @@ export class World {
     this.liveness.tick(this.queue.now);
     const hasArrived =
       this.liveness.backAfter !== undefined && this.checks.lowestRound >= this.options.rounds;
-    if (this.liveness.isLost || (hasArrived && this.workload.owed().length === 0)) {
+    if (this.liveness.isLost || (hasArrived && this.workload.owed().size === 0)) {
       this.isOver = true;
       return;
     }

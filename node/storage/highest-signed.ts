@@ -37,8 +37,8 @@ export class HighestSigned {
     if (file.sizeSync() === 0) {
       // Made just now, or cut off by a crash before anything was signed.
       file.truncateSync(FILE_BYTES);
-      file.syncSync();
     }
+    file.syncSync(); // also what a killed process left in the machine's memory
     this.newest = newestOf(file);
   }
 
@@ -53,12 +53,23 @@ export class HighestSigned {
 
   /** Durable when `done` is called without an error. One at a time. */
   write(round: Round, durableEnd: number, done: IoDone): void {
-    const sequence = this.newest.sequence + 1;
-    this.newest = { sequence, round: Math.max(round, this.newest.round), durableEnd };
-    this.file.write((sequence % 2) * SLOT_STEP, [encodeSlot(this.newest)], (error) => {
+    this.file.write(this.turn(round, durableEnd), [encodeSlot(this.newest)], (error) => {
       if (error === undefined) this.file.sync(done);
       else done(error);
     });
+  }
+
+  /** Durable when it returns. For opening. */
+  writeSync(round: Round, durableEnd: number): void {
+    this.file.writeSync(this.turn(round, durableEnd), encodeSlot(this.newest));
+    this.file.syncSync();
+  }
+
+  /** @returns where the newest slot goes: over the older one */
+  private turn(round: Round, durableEnd: number): number {
+    const sequence = this.newest.sequence + 1;
+    this.newest = { sequence, round: Math.max(round, this.newest.round), durableEnd };
+    return (sequence % 2) * SLOT_STEP;
   }
 
   close(): void {

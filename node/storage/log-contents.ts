@@ -140,10 +140,9 @@ export function openLog(file: DiskFile, { heads, durableEnd }: OpenOptions): Ope
   const size = file.sizeSync();
   const { end } = scan;
   if (end < promised || isPromisedBehind(file, heads, end)) throw corrupt(file, end);
-  if (end < size) {
-    file.truncateSync(end);
-    file.syncSync();
-  }
+  if (end < size) file.truncateSync(end);
+  // A process that was killed may have left what is read here in the machine's memory alone.
+  file.syncSync();
   return { contents, end, cutBytes: size - end };
 }
 

@@ -48,6 +48,10 @@ export function openLogStore(options: LogStoreOptions): LogStore {
   const file = options.disk.open(LOG_FILE);
   try {
     const highestSigned = new HighestSigned(options.disk.open(HIGHEST_SIGNED_FILE));
+    // A log that was removed, or is new: what was promised of the one before holds no longer.
+    if (file.sizeSync() === 0 && highestSigned.durableEnd > 0) {
+      highestSigned.writeSync(highestSigned.round, 0);
+    }
     const { durableEnd } = highestSigned;
     const heads = new RecordHeads(readSalt(file, durableEnd, options));
     const opened = openLog(file, { heads, durableEnd });
@@ -110,6 +114,9 @@ export class LogStore implements Store {
     this.onFailure = onFailure;
     const { highestSigned, opened } = this.parts;
     const lastCommitIndex = this.contents.commits.length;
+    // A crash between the block and its round: the block is about to be sent again.
+    const lastOwnRound = this.lastRound(ownIndex);
+    if (lastOwnRound > highestSigned.round) highestSigned.writeSync(lastOwnRound, opened.end);
     return {
       log: {
         records: this.records(ownIndex, gcDepthRounds),

@@ -12,6 +12,8 @@ import { isBodyWhole, RECORD_HEAD_BYTES, type RecordHeads, type RecordKind } fro
 const WRITE_BYTES_MIN = 1024 * 1024;
 
 interface FlushRequest {
+  /** All before this position is to be on disk. */
+  readonly end: number;
   readonly round: Round | undefined;
   readonly done: () => void;
 }
@@ -59,9 +61,13 @@ export class LogWriter {
     return position;
   }
 
-  /** @param done when all appended so far is on disk, and the round, if given, before it */
+  /**
+   * @param done when all appended so far is on disk, and then the round, if given. In this order: a round that was
+   * written down before its block would be lost for good in a crash between the two, as it may not be signed again; if
+   * that befell more validators than may fail, no round above it would ever have a quorum
+   */
   flush(round: Round | undefined, done: () => void): void {
-    this.flushes.push({ round, done });
+    this.flushes.push({ end: this.endPosition, round, done });
     this.work();
   }
 
@@ -95,13 +101,23 @@ export class LogWriter {
   private work(): void {
     if (this.isBusy || this.hasEnded) return;
     const [flush] = this.flushes;
-    if (flush?.round !== undefined) this.sign(flush, flush.round);
+    if (flush !== undefined && this.writtenEnd >= flush.end) this.serve(flush);
     else if (this.waiting.length > 0) this.write();
-    else if (flush !== undefined) this.sync();
     else if (this.isClosing) {
       this.hasEnded = true;
       this.options.file.close();
       this.options.highestSigned.close();
+    }
+  }
+
+  /** What the flush asks for is written: sync it, then sign, then say so. */
+  private serve(flush: FlushRequest): void {
+    if (this.durableEnd < flush.end) this.sync();
+    else if (flush.round !== undefined) this.sign(flush, flush.round);
+    else {
+      this.flushes.shift();
+      this.work();
+      flush.done();
     }
   }
 
@@ -132,17 +148,13 @@ export class LogWriter {
     });
   }
 
+  /** One serves all flushes of what was written before it. */
   private sync(): void {
     const end = this.writtenEnd;
-    // Those with a round that is not in its file yet wait for their turn, and all behind them.
-    const first = this.flushes.findIndex(({ round }) => round !== undefined);
-    const served = this.flushes.splice(0, first < 0 ? this.flushes.length : first);
     this.isBusy = true;
     this.options.file.sync((error) => {
       if (error === undefined) this.durableEnd = end;
       this.finish(error);
-      if (error !== undefined || this.isClosing) return;
-      for (const { done } of served) done();
     });
   }
 
