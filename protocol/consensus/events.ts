@@ -88,7 +88,7 @@ export type ConsensusEffect =
       readonly kind: "persist";
       readonly records: readonly LogRecord[];
       readonly durable: boolean;
-      /** Set when an own block is among them: written to a file of its own, and durable first. */
+      /** Set when an own block is among them: written to a file of its own, and durable too. */
       readonly highestSignedRound?: Round;
     }
   /** Send our own block to all peers. Its persist came before. */
