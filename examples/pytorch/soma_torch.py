@@ -91,14 +91,13 @@ class TransformerLayer(nn.Module):
 class Head(nn.Module):
     """A two-layer network added to what comes in."""
 
-    def __init__(self, dimension, hidden, activation):
+    def __init__(self, dimension, hidden):
         super().__init__()
-        self.activation = activation
         self.up = Linear(dimension, hidden)
         self.down = Linear(hidden, dimension, bias=False)
 
     def forward(self, x):
-        return x + self.down(self.activation(self.up(x)))
+        return x + self.down(functional.relu(self.up(x)))
 
 
 class PatchStem(nn.Module):
@@ -153,7 +152,7 @@ class Tower(nn.Module):
             layer = TransformerLayer(config["width"], config["heads"], activation)
             self.add_module(f"layer{i}", layer)
         hidden = config.get("head", 0)
-        self.head = Head(dimension, hidden, activation) if hidden > 0 else None
+        self.head = Head(dimension, hidden) if hidden > 0 else None
 
     def mix(self, x, visible):
         bias = torch.where(visible, 0.0, HIDDEN_BIAS).to(x.dtype)[:, None, None, :]

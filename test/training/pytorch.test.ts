@@ -50,7 +50,15 @@ const LAYERED = parseEncoderConfig({
   architecture: "transformer",
   dimension: 32,
   matryoshka: [8, 32],
-  image: { channels: [8, 16], width: 24, layers: 2, heads: 3, anchors: 2, maxPatches: 24 },
+  image: {
+    channels: [8, 16],
+    width: 24,
+    layers: 2,
+    heads: 3,
+    activation: "gelu",
+    anchors: 2,
+    maxPatches: 24,
+  },
   text: { vocabularySize: 8192, width: 16, layers: 2, heads: 2, maxTokens: 16 },
 });
 
@@ -139,7 +147,8 @@ function difference(a: Embeddings, b: Embeddings): number {
   return gaps.reduce((most, gap) => (gap <= most ? most : gap), 0); // NaN wins
 }
 
-describe.skipIf(reason !== "")("PyTorch and back", () => {
+// Each start of PyTorch takes seconds, on a busy machine many.
+describe.skipIf(reason !== "")("PyTorch and back", { timeout: 300_000 }, () => {
   test.each([
     ["without layers, with heads", PLAIN],
     ["with transformer layers", LAYERED],
@@ -163,11 +172,17 @@ describe.skipIf(reason !== "")("PyTorch and back", () => {
 
     const before = await weightsOf(checkpoint);
     const [byOne, byTwo] = [await weightsOf(one), await weightsOf(two)];
+    let [moved, apart] = [0, 0];
     for (const [name, weights] of byOne) {
-      expect(largestGap(weights, byTwo.get(name))).toBeLessThan(1e-5);
+      const steps = differences(weights, before.get(name));
       // Adam's first step is the learning rate, 1e-4, wherever there is a gradient.
-      expect(largestGap(weights, before.get(name)), name).toBeGreaterThan(5e-5);
+      expect(largestOf(steps), name).toBeGreaterThan(5e-5);
+      moved += squareOf(steps);
+      apart += squareOf(differences(weights, byTwo.get(name)));
     }
+    // As a whole: where a gradient is nothing but rounding (a bias of keys), Adam makes a step of it all the same.
+
+    expect(Math.sqrt(apart / moved)).toBeLessThan(1e-2);
     expect(difference(await embedHere(two), await embedThere(two, tokens))).toBeLessThan(TOLERANCE);
     expect(difference(await embedHere(two), await embedHere(checkpoint))).toBeGreaterThan(1e-3);
   });
@@ -187,6 +202,14 @@ async function weightsOf(checkpoint: string): Promise<ReadonlyMap<string, Float3
   return new Map([...tensors].map(([name, { data }]) => [name, data]));
 }
 
-function largestGap(a: Float32Array, b: Float32Array | undefined): number {
-  return a.reduce((most, value, i) => Math.max(most, Math.abs(value - (b?.[i] ?? Number.NaN))), 0);
+function differences(a: Float32Array, b: Float32Array | undefined): Float32Array {
+  return a.map((value, i) => value - (b?.[i] ?? Number.NaN));
+}
+
+function squareOf(values: Float32Array): number {
+  return values.reduce((sum, value) => sum + value * value, 0);
+}
+
+function largestOf(values: Float32Array): number {
+  return values.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
 }
