@@ -1,5 +1,6 @@
 /** `soma evaluate` and `soma bench`. What computes is loaded when a command runs, so that help is quick. */
 import type { Command } from "commander";
+import { registerConsensusBench } from "./consensus-command.ts";
 import type { EvaluateFlags } from "./quality/evaluate-command.ts";
 import type { SeedsFlags } from "./quality/seeds-command.ts";
 import type { ServingBenchFlags } from "./speed/serving-command.ts";
@@ -16,6 +17,7 @@ export function registerBenchCommands(program: Command): void {
     );
   registerQuality(bench);
   registerServing(bench);
+  registerConsensusBench(bench);
   registerTrainStep(bench);
 }
 

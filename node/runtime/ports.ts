@@ -92,7 +92,7 @@ export interface Store {
   /** In order behind what is there. Not durable yet; readable at once. */
   append(records: readonly LogRecord[]): void;
   appendApplied(record: AppliedRecord): void;
-  /** Make all appended so far durable, and before that the round in a file of its own. After a failure `done` never comes. */
+  /** Make all appended so far durable, and then the round in a file of its own. After a failure `done` never comes. */
   flush(highestSignedRound: Round | undefined, done: () => void): void;
   /** Those that are there, in the order of `refs`, until `sizeBytesMax` is passed (at least one). */
   readBlocks(

@@ -1,0 +1,227 @@
+/** One measured validator: a node, its clients, and what is counted of it. */
+import { statSync } from "node:fs";
+import { join } from "node:path";
+import { toHex } from "../../../protocol/base/bytes.ts";
+import { consensusParameters } from "../../../protocol/base/parameters.ts";
+import { Reader } from "../../../protocol/base/wire.ts";
+import type { Block } from "../../../protocol/consensus/block.ts";
+import { Committee } from "../../../protocol/consensus/committee.ts";
+import { Ed25519Signer } from "../../../protocol/crypto/ed25519.ts";
+import { messageBytes, type PeerMessage } from "../../../node/network/message.ts";
+import { ChainApplication } from "../../../node/runtime/chain-application.ts";
+import { type ConsensusNode, makeConsensusNode } from "../../../node/runtime/consensus-node.ts";
+import type { DriverNotice } from "../../../node/runtime/driver.ts";
+import type { Network, Store } from "../../../node/runtime/ports.ts";
+import { FolderDisk } from "../../../node/storage/disk.ts";
+import { LOG_FILE, openLogStore } from "../../../node/storage/log-store.ts";
+import { MemoryStore } from "../../../node/storage/memory-store.ts";
+import { LatencyHistogram } from "./latency.ts";
+import { TransactionLoad } from "./load.ts";
+import type { ConsensusBenchSettings, ValidatorReport } from "./settings.ts";
+
+/** Commits told at the end, for validators that have not come equally far to be compared. */
+const LAST_COMMITS = 500;
+
+interface Submitted {
+  readonly dueAt: number;
+  readonly count: number;
+}
+
+export function benchSigner(index: number): Ed25519Signer {
+  const seed = new Uint8Array(32).fill(7);
+  new DataView(seed.buffer).setUint32(0, index, true);
+  return new Ed25519Signer(seed);
+}
+
+/** Equal stakes; the same in every process. */
+export function benchCommittee(size: number): Committee {
+  return new Committee({
+    epoch: 0,
+    authorities: Array.from({ length: size }, (_, index) => {
+      const address = new Uint8Array(32);
+      new DataView(address.buffer).setUint32(0, index); // big-endian: ascending as the index is
+      return { address, publicKey: benchSigner(index).publicKey, stake: 1 };
+    }),
+    genesisDigest: new Uint8Array(32),
+    genesisTimestampMs: 0,
+  });
+}
+
+export interface MeasuredValidatorOptions {
+  readonly index: number;
+  readonly settings: ConsensusBenchSettings;
+  readonly committee: Committee;
+  readonly network: Network;
+  readonly onFailure: (what: string) => void;
+}
+
+export class MeasuredValidator {
+  readonly index: number;
+  private readonly settings: ConsensusBenchSettings;
+  private readonly node: ConsensusNode;
+  private readonly load: TransactionLoad;
+  private readonly latency = new LatencyHistogram();
+  private readonly logPath: string;
+  private readonly onFailure: (what: string) => void;
+  private readonly submitted = new Map<number, Submitted>();
+  /** Own blocks that are not ordered yet, by round. */
+  private readonly proposed = new Map<number, readonly Submitted[]>();
+  private readonly lastCommits: (readonly [number, string])[] = [];
+  private counts = { offered: 0, refused: 0, committed: 0, resubmitted: 0, commits: 0, sent: 0 };
+  private startRound = 0;
+  private startLogBytes = 0;
+
+  constructor({ index, settings, committee, network, onFailure }: MeasuredValidatorOptions) {
+    this.index = index;
+    this.settings = settings;
+    this.onFailure = onFailure;
+    const folder = join(settings.logFolder, String(index));
+    this.logPath = join(folder, LOG_FILE);
+    const store: Store =
+      settings.log === "disk"
+        ? openLogStore({ disk: new FolderDisk(folder), identity: committee.genesisDigest })
+        : new MemoryStore();
+    this.node = makeConsensusNode({
+      committee,
+      ownIndex: index,
+      parameters: consensusParameters({ roundDelayMinMs: settings.roundDelayMs }),
+      signer: benchSigner(index),
+      network: this.metered(network),
+      store,
+      application: new ChainApplication(committee.genesisDigest),
+      onNotice: (notice) => {
+        this.note(notice);
+      },
+    });
+    this.load = new TransactionLoad({
+      rate: settings.load / (settings.validators - settings.crashed),
+      transactionBytes: settings.transactionBytes,
+      source: index,
+      submit: (batch, dueAt) => {
+        this.submitted.set(batch.id, { dueAt, count: batch.count });
+        this.counts.offered += batch.count;
+        this.node.driver.submit(batch);
+      },
+    });
+  }
+
+  start(): void {
+    this.node.driver.start();
+    this.load.start();
+  }
+
+  stop(): void {
+    this.load.stop();
+    this.node.driver.stop();
+  }
+
+  /** From here on it counts. */
+  measure(): void {
+    this.counts = { offered: 0, refused: 0, committed: 0, resubmitted: 0, commits: 0, sent: 0 };
+    this.latency.clear();
+    this.startRound = this.round;
+    this.startLogBytes = this.logBytes;
+  }
+
+  report(): ValidatorReport {
+    const { sent, ...counts } = this.counts;
+    return {
+      index: this.index,
+      ...counts,
+      rounds: this.round - this.startRound,
+      sentBytes: sent,
+      logBytes: this.logBytes - this.startLogBytes,
+      latency: this.latency.toCounts(),
+      lastCommits: this.lastCommits,
+    };
+  }
+
+  /** True once transactions are ordered. */
+  get isRunning(): boolean {
+    return this.counts.committed > 0;
+  }
+
+  private get round(): number {
+    return this.node.core()?.progress.lastOwnRound ?? 0;
+  }
+
+  private get logBytes(): number {
+    return this.settings.log === "disk" ? statSync(this.logPath).size : 0;
+  }
+
+  private metered(network: Network): Network {
+    return {
+      start: (handler) => {
+        network.start(handler);
+      },
+      send: (peer: number, message: PeerMessage) => {
+        const isSent = network.send(peer, message);
+        if (isSent) this.counts.sent += messageBytes(message);
+        return isSent;
+      },
+      ban: (peer, forMs) => {
+        network.ban(peer, forMs);
+      },
+      stop: () => {
+        network.stop();
+      },
+    };
+  }
+
+  private note(notice: DriverNotice): void {
+    switch (notice.kind) {
+      case "transactionsProposed":
+        this.proposed.set(
+          notice.round,
+          notice.batches.flatMap((id) => this.take(id) ?? []),
+        );
+        return;
+      case "transactionsRefused":
+        this.counts.refused += this.take(notice.batch)?.count ?? 0;
+        return;
+      case "commit": {
+        const { commit, blocks } = notice;
+        this.counts.commits++;
+        this.lastCommits.push([commit.index, toHex(commit.digest)]);
+        if (this.lastCommits.length > LAST_COMMITS) this.lastCommits.shift();
+        const now = performance.now();
+        for (const block of blocks) this.count(block, now);
+        return;
+      }
+      case "failed":
+        this.onFailure(notice.error.line());
+        return;
+      case "misbehaved":
+        this.onFailure(`validator ${notice.peer} is blamed: ${notice.code} ${notice.detail}`);
+        return;
+      case "equivocation":
+      case "clockAhead":
+      case "epochEnded":
+      case "connected":
+      case "disconnected":
+      case "banned":
+      case "started":
+        return;
+    }
+  }
+
+  private take(batch: number): Submitted | undefined {
+    const submitted = this.submitted.get(batch);
+    this.submitted.delete(batch);
+    return submitted;
+  }
+
+  /** A block is ordered. Its payload begins with the number of its transactions: nothing else of it is read. */
+  private count(block: Block, now: number): void {
+    const transactions = new Reader(block.payload).length(block.payload.length);
+    this.counts.committed += transactions;
+    if (block.author !== this.index) return;
+    let known = 0;
+    for (const { dueAt, count } of this.proposed.get(block.round) ?? []) {
+      this.latency.add(now - dueAt, count);
+      known += count;
+    }
+    this.counts.resubmitted += transactions - known;
+    this.proposed.delete(block.round);
+  }
+}
