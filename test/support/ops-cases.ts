@@ -26,6 +26,8 @@ export interface OpInput {
   readonly fixed?: PackedByName;
   /** Gradients are those of Σ upstream · output. */
   readonly upstream: Packed;
+  /** How large the terms are that cancel in the answer: gaps are measured against at least this. */
+  readonly cancels?: { readonly output?: number; readonly gradients?: number };
 }
 
 /** Row-major values of the output, and of the gradient of each input by its name. */
@@ -77,8 +79,10 @@ export function readOpVectors(
 }
 
 export function expectedOf(stored: StoredCase): OpResult {
-  const gradients = Object.entries(stored.gradients).map(([k, v]) => [k, v.values] as const);
-  return { output: stored.output.values, gradients: Object.fromEntries(gradients) };
+  return {
+    output: Float32Array.from(stored.output.values),
+    gradients: mapValues(stored.gradients, ({ values }) => Float32Array.from(values)),
+  };
 }
 
 /** Inputs and fixed tensors by name → output. */
@@ -139,13 +143,13 @@ function mapValues<A, B>(
 }
 
 /**
- * The largest gap between two arrays, as a share of the largest expected number; below `floor` of that number the gap
- * itself counts, over `floor`. Infinite if the lengths differ or anything is not finite.
+ * The largest gap between two arrays, as a share of the largest expected number, or of `floor` if that is larger.
+ * Infinite if the lengths differ or anything is not finite.
  */
 export function distance(
   actual: ArrayLike<number> | undefined,
   expected: ArrayLike<number>,
-  floor = FLOOR,
+  floor: number,
 ): number {
   if (actual?.length !== expected.length) return Number.POSITIVE_INFINITY;
   let [gap, scale] = [0, floor];
@@ -159,13 +163,18 @@ export function distance(
 }
 
 /** Numbers this small are sums in which others cancelled: their own size says nothing about the rounding. */
-const FLOOR = 1e-2;
+const FLOOR = 0.1;
 
 /** The worst distance, over output and gradients, and where it is. */
-export function worst(actual: OpResult, expected: OpResult): { gap: number; where: string } {
-  let found = { gap: distance(actual.output, expected.output), where: "the output" };
+export function worst(
+  given: OpInput,
+  actual: OpResult,
+  expected: OpResult,
+): { gap: number; where: string } {
+  const { output = FLOOR, gradients = FLOOR } = given.cancels ?? {};
+  let found = { gap: distance(actual.output, expected.output, output), where: "the output" };
   for (const [name, values] of Object.entries(expected.gradients)) {
-    const gap = distance(actual.gradients[name], values);
+    const gap = distance(actual.gradients[name], values, gradients);
     if (gap > found.gap) found = { gap, where: `the gradient of ${name}` };
   }
   return found;

@@ -74,8 +74,9 @@ const MAKERS: Readonly<Record<string, (draw: Draw) => Made>> = {
   layerNorm(draw) {
     const [R, D] = [draw.side(draw.sizes.rows), draw.side(draw.sizes.width)];
     const inputs = { x: normal(draw, [R, D]), scale: normal(draw, [D]), shift: normal(draw, [D]) };
-    // Of a row of one number nothing is left but rounding, which a small epsilon would blow up.
-    return { options: { epsilon: D < 3 ? 0.1 : 1e-5 }, inputs, upstream: normal(draw, [R, D]) };
+    // Of a row of few numbers little is left but rounding, which a small epsilon would blow up.
+    const small = D < 4 ? { options: { epsilon: 0.1 }, cancels: { gradients: 10 } } : {};
+    return { options: { epsilon: 1e-5 }, inputs, upstream: normal(draw, [R, D]), ...small };
   },
   linear(draw) {
     const { rng, sizes } = draw;
@@ -105,12 +106,14 @@ const MAKERS: Readonly<Record<string, (draw: Draw) => Made>> = {
     const [R, C] = [draw.side(draw.sizes.rows), draw.side(draw.sizes.width)];
     const fixed = draw.rng.uniform(2) === 1 ? { visible: visible(draw, R, C) } : {};
     const inputs = { scores: normal(draw, [R, C], 3) };
-    return { options: { scale: 0.7 }, inputs, fixed, upstream: normal(draw, [R, C]) };
+    const cancels = { gradients: 1 };
+    return { options: { scale: 0.7 }, inputs, fixed, upstream: normal(draw, [R, C]), cancels };
   },
   softmaxCrossEntropy(draw) {
     const [R, C] = [draw.side(draw.sizes.rows), draw.side(draw.sizes.width)];
     const fixed = { labels: ids(draw, [R], C) };
-    return { inputs: { logits: normal(draw, [R, C], 3) }, fixed, upstream: scalar(draw) };
+    const inputs = { logits: normal(draw, [R, C], 3) };
+    return { inputs, fixed, upstream: scalar(draw), cancels: { output: 1, gradients: 1 } };
   },
   infoNceLoss: similarities,
   sigmoidLoss: similarities,
@@ -126,18 +129,38 @@ const MAKERS: Readonly<Record<string, (draw: Draw) => Made>> = {
     const options = { epsilon: D < 3 ? 0.1 : 1e-6 };
     return { options, inputs: { x: normal(draw, [R, D]) }, upstream: normal(draw, [R, D]) };
   },
-  meanPool(draw) {
-    const [B, N, D] = [draw.side(4), draw.side(draw.sizes.rows), draw.side(draw.sizes.width)];
-    const inputs = { x: normal(draw, [B * N, D]) };
-    return { inputs, fixed: { weights: visible(draw, B, N) }, upstream: normal(draw, [B, D]) };
+  unitPrefix(draw) {
+    const [R, D] = [draw.side(draw.sizes.rows), draw.side(draw.sizes.width)];
+    const cut = draw.side(D);
+    const options = { cut, epsilon: cut < 3 ? 0.1 : 1e-6 };
+    return { options, inputs: { x: normal(draw, [R, D]) }, upstream: normal(draw, [R, cut]) };
+  },
+  meanPool: (draw) => pool(draw, visible),
+  weightedSum: (draw) => pool(draw, (again, B, N) => normal(again, [B, N])),
+  matMul(draw) {
+    const { rng, sizes } = draw;
+    const [N, K, M] = [draw.side(sizes.rows), draw.side(sizes.width), draw.side(sizes.width)];
+    const [transposeA, transposeB] = [rng.uniform(2), rng.uniform(2)];
+    const inputs = {
+      a: normal(draw, transposeA === 1 ? [K, N] : [N, K]),
+      b: normal(draw, transposeB === 1 ? [M, K] : [K, M], 1 / Math.sqrt(K)),
+    };
+    return { options: { transposeA, transposeB }, inputs, upstream: normal(draw, [N, M]) };
   },
   gelu: elementwise,
   relu: elementwise,
 };
 
+function pool(draw: Draw, weigh: (draw: Draw, B: number, N: number) => Packed): Made {
+  const [B, N, D] = [draw.side(4), draw.side(draw.sizes.rows), draw.side(draw.sizes.width)];
+  const inputs = { x: normal(draw, [B * N, D]) };
+  return { inputs, fixed: { weights: weigh(draw, B, N) }, upstream: normal(draw, [B, D]) };
+}
+
 function similarities(draw: Draw): Made {
   const B = draw.side(draw.sizes.rows);
-  return { inputs: { similarities: normal(draw, [B, B], 5) }, upstream: scalar(draw) };
+  const inputs = { similarities: normal(draw, [B, B], 5) };
+  return { inputs, upstream: scalar(draw), cancels: { output: 1 } };
 }
 
 function elementwise(draw: Draw): Made {

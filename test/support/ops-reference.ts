@@ -3,7 +3,7 @@
  * them; gradients by central differences. Slow, and as unlike the kernels as can be: that is the point.
  */
 import { present } from "../../base/errors.ts";
-import type { OpInput, OpResult, Packed } from "./ops-cases.ts";
+import type { OpInput, OpResult } from "./ops-cases.ts";
 
 /** Values by name (float64, row-major), and how to look up shapes and options. */
 interface Given {
@@ -15,8 +15,8 @@ interface Given {
 
 type Reference = (given: Given) => number[];
 
-/** @returns value and gradients of an op in float64; the gradients are good to about 1e-8 */
-export function reference(given: OpInput): OpResult {
+/** @returns value and gradients of an op in float64; the gradients, if wanted, are good to about 1e-8 */
+export function reference(given: OpInput, wantsGradients = true): OpResult {
   const compute = present(REFERENCES[given.op], `a reference of ${given.op}`);
   const all = { ...given.inputs, ...given.fixed };
   const values = Object.fromEntries(
@@ -29,8 +29,9 @@ export function reference(given: OpInput): OpResult {
     word: (name) => String(present(given.options?.[name], name)),
   };
   const output = compute(view);
-  const total = (): number => dot(compute(view), given.upstream.values);
-  const gradients = Object.keys(given.inputs).map((name) => {
+  const total = (): number => dot(compute(view), Float32Array.from(given.upstream.values));
+  const names = wantsGradients ? Object.keys(given.inputs) : [];
+  const gradients = names.map((name) => {
     const input = present(values[name], name);
     return [name, centralDifferences(input, total)] as const;
   });
@@ -190,28 +191,63 @@ const REFERENCES: Readonly<Record<string, Reference>> = {
     const table = rowsOf(given, "table");
     return vectorOf(given, "ids").flatMap((id) => present(table[id], "a row"));
   },
-  l2Normalise(given) {
-    return rowsOf(given, "x").flatMap((row) => {
-      const length = Math.sqrt(dot(row, row) + given.option("epsilon"));
-      return row.map((x) => x / length);
-    });
-  },
-  meanPool(given) {
-    const rows = rowsOf(given, "x");
-    const D = at(given.shape("x"), 1); // width
-    return rowsOf(given, "weights").flatMap((weights, b) =>
-      range(D).map((j) => {
-        const N = weights.length; // tokens
-        const total = sum(weights.map((w, n) => w * at(present(rows[b * N + n], "a row"), j)));
-        return total / Math.max(sum(weights), 1);
-      }),
+  l2Normalise: (given) => unitPrefixes(given, at(given.shape("x"), 1)),
+  unitPrefix: (given) => unitPrefixes(given, given.option("cut")),
+  weightedSum: (given) => weightedSums(given, () => 1),
+  meanPool: (given) => weightedSums(given, (weights) => Math.max(sum(weights), 1)),
+  matMul(given) {
+    const [a, b] = (["a", "b"] as const).map((name) => {
+      const rows = rowsOf(given, name);
+      const flip = given.option(`transpose${name.toUpperCase()}`) === 1;
+      return flip
+        ? range(at(given.shape(name), 1)).map((j) => rows.map((row) => at(row, j)))
+        : rows;
+    }) as [number[][], number[][]];
+    const columns = range(present(b[0], "a row").length);
+    return a.flatMap((row) =>
+      columns.map((j) =>
+        dot(
+          row,
+          b.map((other) => at(other, j)),
+        ),
+      ),
     );
   },
   gelu: (given) => vectorOf(given, "x").map(geluOf),
   relu: (given) => vectorOf(given, "x").map((x) => Math.max(x, 0)),
 };
 
-/** Zeros of a shape: what an op gives where nothing is visible. */
-export function zerosLike({ shape }: Packed): number[] {
-  return range(shape.reduce((total, n) => total * n, 1)).map(() => 0);
+function unitPrefixes(given: Given, cut: number): number[] {
+  return rowsOf(given, "x").flatMap((whole) => {
+    const row = whole.slice(0, cut);
+    const length = Math.sqrt(dot(row, row) + given.option("epsilon"));
+    return row.map((x) => x / length);
+  });
+}
+
+/** Σ w·x over the tokens of each sequence, over what its weights say. */
+function weightedSums(given: Given, over: (weights: readonly number[]) => number): number[] {
+  const rows = rowsOf(given, "x");
+  return rowsOf(given, "weights").flatMap((weights, b) => {
+    const N = weights.length; // tokens
+    return range(at(given.shape("x"), 1)).map((j) => {
+      const terms = weights.map((w, n) => w * at(present(rows[b * N + n], "a row"), j));
+      return sum(terms) / over(weights);
+    });
+  });
+}
+
+/**
+ * How near the case is to where ReLU has no slope: there a rounding decides the gradient, and no two programs agree.
+ * Infinite for what has no ReLU.
+ */
+export function distanceFromKink(given: OpInput): number {
+  const before = (): ArrayLike<number> => {
+    if (given.op === "relu") return present(given.inputs["x"], "x").values;
+    if (given.options?.["activation"] !== "relu") return [];
+    const inputs = { ...given.inputs };
+    delete inputs["residual"];
+    return reference({ ...given, inputs, options: { activation: "none" } }, false).output;
+  };
+  return Math.min(...Array.from(before(), Math.abs));
 }

@@ -53,8 +53,11 @@ def packed(array):
     return {"shape": list(array.shape), "values": values} | ({"dtype": "int32"} if integer else {})
 
 
-def case(op, name, compute, inputs, *, options=None, fixed=None):
-    """One case: `compute(inputs as float64 tensors, fixed)`; every one of `inputs` is differentiated."""
+def case(op, name, compute, inputs, *, options=None, fixed=None, cancels=None):
+    """
+    One case: `compute(inputs as float64 tensors, fixed)`; every one of `inputs` is differentiated. `cancels` says how
+    large the terms are that leave nearly nothing of each other in the "output" or the "gradients": float32 rounds those.
+    """
     rng = rng_of(f"{op}/{name}/upstream")
     leaves = {k: torch.tensor(v, dtype=torch.float64, requires_grad=True) for k, v in inputs.items()}
     constants = {
@@ -71,6 +74,7 @@ def case(op, name, compute, inputs, *, options=None, fixed=None):
             **({"options": options} if options else {}),
             "inputs": {k: packed(v) for k, v in inputs.items()},
             **({"fixed": {k: packed(v) for k, v in fixed.items()}} if fixed else {}),
+            **({"cancels": cancels} if cancels else {}),
             "output": packed(output.detach().numpy()),
             "upstream": packed(upstream),
             "gradients": {k: packed(v.grad.numpy()) for k, v in leaves.items()},
@@ -91,7 +95,9 @@ def layer_norm():
             "shift": normal(rng, width, scale=0.5),
         }
         compute = lambda x, scale, shift: F.layer_norm(x, [width], scale, shift, epsilon)
-        case("layerNorm", name, compute, inputs, options={"epsilon": epsilon})
+        # Of a single number nothing is left but epsilon's slope, times nothing.
+        cancels = {"gradients": 300} if width == 1 else None
+        case("layerNorm", name, compute, inputs, options={"epsilon": epsilon}, cancels=cancels)
 
     for rows, width in ((1, 1), (3, 1), (1, 7), (7, 33), (2, 65), (1, 192)):
         name = f"{rows} of width {width}"
@@ -141,7 +147,7 @@ def linear():
 
 
 def attention():
-    def add(name, size, units, heads, width, visible=None, given=None):
+    def add(name, size, units, heads, width, visible=None, given=None, cancels=None):
         rng = rng_of(name)
         inputs = {"qkv": normal(rng, size * units, 3 * heads * width) if given is None else given}
         fixed = {} if visible is None else {"visible": numpy.float32(visible)}
@@ -158,7 +164,8 @@ def attention():
                 out = out * (~nothing)[:, None, None, None]
             return out.permute(0, 2, 1, 3).reshape(size * units, heads * width)
 
-        case("attention", name, compute, inputs, options={"size": size, "units": units, "heads": heads}, fixed=fixed)
+        options = {"size": size, "units": units, "heads": heads}
+        case("attention", name, compute, inputs, options=options, fixed=fixed, cancels=cancels)
 
     add("one token, one head, width 1", 1, 1, 1, 1)
     add("one token", 3, 1, 2, 5)
@@ -171,14 +178,18 @@ def attention():
     add("some hidden", 4, 6, 2, 4, visible=ragged)
     add("a sequence with everything hidden", 3, 4, 2, 3, visible=[[1, 0, 1, 1], [0, 0, 0, 0], [1, 1, 1, 1]])
     add("nothing visible at all", 2, 3, 1, 4, visible=[[0, 0, 0], [0, 0, 0]])
-    # Heads of 4 and 16: the scale is a power of two and the scores are exact in float32, up to about 1e4.
+    # Heads of 4: the scale is a power of two and the scores are exact in float32, up to about 1e4. Each query sees one
+    # key, whose slope is a difference of two numbers of about 3, times a key of 100.
     large = whole(rng_of("attention large"), 2 * 5, 3 * 2 * 4, low=-100, high=100)
-    add("scores of 1e4", 2, 5, 2, 4, given=large)
-    add("scores of 1e4, some hidden", 2, 5, 2, 4, visible=[[1, 1, 0, 1, 1], [0, 0, 1, 0, 0]], given=large)
-    # The hidden token would win every row if it were seen.
+    large[:, 16:] = whole(rng_of("attention large values"), 2 * 5, 2 * 4, low=-2, high=2)
+    sharp = {"given": large, "cancels": {"gradients": 150}}
+    add("scores of 1e4", 2, 5, 2, 4, **sharp)
+    add("scores of 1e4, some hidden", 2, 5, 2, 4, visible=[[1, 1, 0, 1, 1], [0, 0, 1, 0, 0]], **sharp)
+    # The hidden token would win every row if it were seen. As a query it is sharp, as above.
     loud = normal(rng_of("attention loud"), 4, 3 * 4)
     loud[2, :] = 1000
-    add("a hidden token that is loud", 1, 4, 1, 4, visible=[[1, 1, 0, 1]], given=loud)
+    quiet = {"visible": [[1, 1, 0, 1]], "cancels": {"gradients": 500}}
+    add("a hidden token that is loud", 1, 4, 1, 4, given=loud, **quiet)
 
 
 def masked_softmax():
@@ -215,7 +226,8 @@ def masked_softmax():
 def softmax_cross_entropy():
     def add(name, logits, labels):
         compute = lambda logits, labels: F.cross_entropy(logits, labels)
-        case("softmaxCrossEntropy", name, compute, {"logits": logits}, fixed={"labels": labels})
+        inputs = {"logits": logits}
+        case("softmaxCrossEntropy", name, compute, inputs, fixed={"labels": labels}, cancels={"output": 1})
 
     for rows, classes in ((1, 1), (5, 1), (1, 7), (4, 33), (3, 65)):
         name = f"{rows} of {classes}"
@@ -240,15 +252,36 @@ def contrastive_losses():
         signs = 2 * torch.eye(len(similarities), dtype=torch.float64) - 1
         return -F.logsigmoid(signs * similarities).sum() / len(similarities)
 
+    def add(op, name, compute, similarities):
+        case(op, name, compute, {"similarities": similarities}, cancels={"output": 1})
+
     for op, compute in (("infoNceLoss", info_nce), ("sigmoidLoss", sigmoid)):
         for size in (1, 2, 7, 17):
             rng = rng_of(f"{op} {size}")
             near = 3 * numpy.eye(size, dtype=numpy.float32)
-            case(op, f"{size} pairs", compute, {"similarities": normal(rng, size, size, scale=3) + near})
+            add(op, f"{size} pairs", compute, normal(rng, size, size, scale=3) + near)
         large = whole(rng_of(op + " large"), 9, 9, low=-10000, high=10000)
-        case(op, "from -1e4 to 1e4", compute, {"similarities": large})
+        add(op, "from -1e4 to 1e4", compute, large)
         capped = whole(rng_of(op + " capped"), 6, 6, low=-90, high=90) + 10 * numpy.eye(6, dtype=numpy.float32)
-        case(op, "at the largest scale", compute, {"similarities": capped})
+        add(op, "at the largest scale", compute, capped)
+
+
+def products():
+    def add(name, a, b, transpose_a, transpose_b):
+        rng = rng_of("product" + name)
+        options = {"transposeA": int(transpose_a), "transposeB": int(transpose_b)}
+
+        def compute(a, b):
+            return (a.T if transpose_a else a) @ (b.T if transpose_b else b)
+
+        case("matMul", name, compute, {"a": normal(rng, *a), "b": normal(rng, *b)}, options=options)
+
+    add("as they are", (3, 5), (5, 2), False, False)
+    add("a transposed", (5, 3), (5, 2), True, False)
+    add("b transposed", (3, 5), (2, 5), False, True)
+    add("both transposed", (5, 3), (2, 5), True, True)
+    add("inner", (1, 17), (17, 1), False, False)
+    add("outer", (7, 1), (1, 9), False, False)
 
 
 def rows_and_pools():
@@ -262,9 +295,14 @@ def rows_and_pools():
     gather("a table of ids", 9, 5, [[8, 1, 1], [0, 8, 8]])
     gather("one id many times", 4, 33, [3] * 9)
 
+    def slope_of_one(x):
+        """The length of a single number has no slope: 1 / |x| less 1 / |x|."""
+        return {"gradients": 3 / float(abs(x).min())}
+
     def normalise(name, x, epsilon=1e-12):
         compute = lambda x: x * torch.rsqrt((x * x).sum(1, keepdim=True) + epsilon)
-        case("l2Normalise", name, compute, {"x": x}, options={"epsilon": epsilon})
+        cancels = slope_of_one(x) if x.shape[1] == 1 else None
+        case("l2Normalise", name, compute, {"x": x}, options={"epsilon": epsilon}, cancels=cancels)
 
     for rows, width in ((1, 1), (1, 7), (3, 33), (2, 65)):
         name = f"{rows} of width {width}"
@@ -276,6 +314,28 @@ def rows_and_pools():
     zeros[1] = 0
     # epsilon 1e-4: a row of zeros has the slope 1/√epsilon.
     normalise("a row of zeros", zeros, epsilon=1e-4)
+
+    def prefix(name, rows, width, cut):
+        compute = lambda x: x[:, :cut] * torch.rsqrt((x[:, :cut] ** 2).sum(1, keepdim=True) + 1e-12)
+        x = normal(rng_of("prefix" + name), rows, width)
+        options = {"cut": cut, "epsilon": 1e-12}
+        cancels = slope_of_one(x[:, :1]) if cut == 1 else None
+        case("unitPrefix", name, compute, {"x": x}, options=options, cancels=cancels)
+
+    prefix("7 of 19", 3, 19, 7)
+    prefix("1 of 2", 2, 2, 1)
+    prefix("all 9", 2, 9, 9)
+
+    def weigh(name, size, units, width, weights):
+        x = normal(rng_of("weigh" + name), size * units, width)
+
+        def compute(x, weights):
+            return (x.reshape(size, units, width) * weights[:, :, None]).sum(1)
+
+        case("weightedSum", name, compute, {"x": x}, fixed={"weights": numpy.float32(weights)})
+
+    weigh("one of one", 1, 1, 1, [[0.5]])
+    weigh("some of nothing", 3, 4, 9, [[0.25, -2, 0, 1.5], [0, 0, 0, 0], [1, 1, 1, 1]])
 
     def pool(name, size, units, width, weights, scale=1.0):
         x = normal(rng_of("pool" + name), size * units, width, scale=scale)
@@ -389,6 +449,7 @@ attention()
 masked_softmax()
 softmax_cross_entropy()
 contrastive_losses()
+products()
 rows_and_pools()
 document = {
     "madeBy": f"torch {torch.__version__.split('+')[0]}, numpy {numpy.__version__}",

@@ -20,7 +20,7 @@ test.each(cases.map((stored) => [`${stored.op}: ${stored.name}`, stored] as cons
     const actual = reference(stored);
     const expected = expectedOf(stored);
     const compared = WITHOUT_SLOPE.test(stored.name) ? { ...expected, gradients: {} } : expected;
-    const { gap, where } = worst(actual, compared);
+    const { gap, where } = worst(stored, actual, compared);
     expect(gap, where).toBeLessThan(TOLERANCE);
   },
 );
