@@ -6,10 +6,6 @@
 #include <memory>
 #include <new>
 
-#ifdef __GLIBC__
-#include <malloc.h>
-#endif
-
 #include "gemm.h"
 #include "kernel.h"
 
@@ -136,15 +132,6 @@ std::string registerOps() {
   return "";
 }
 
-// A step allocates the same large tensors again and again. By default glibc returns each to the kernel and takes it
-// back page by page; kept, they cost nothing. What is kept is bounded by what one step needs at most.
-void keepMemory() {
-#ifdef __GLIBC__
-  mallopt(M_MMAP_THRESHOLD, 1 << 30);
-  mallopt(M_TRIM_THRESHOLD, 1 << 30);
-#endif
-}
-
 }  // namespace
 
 Call::~Call() {
@@ -201,7 +188,6 @@ NAPI_MODULE_INIT() {
     napi_throw_error(env, nullptr, refused.c_str());
     return nullptr;
   }
-  soma::keepMemory();
   napi_value names;
   napi_create_array(env, &names);
   uint32_t index = 0;

@@ -5,12 +5,17 @@ export interface Differentiable {
   readonly value: Tensor;
   /** What the gradient needs besides `dy`. */
   readonly saved: readonly Tensor[];
-  /** One gradient for each input, of its shape. */
+  /** One gradient for each input, of its shape; none may be `dy` or a saved tensor itself. */
   readonly gradient: (dy: Tensor, saved: readonly Tensor[]) => Tensor[];
 }
 
+/** Gradients that our ops made: each is read by one op, the one before it, which may let go of it. */
+const passing = new WeakSet<Tensor>();
+
 /**
- * Run `forward` as one differentiable op.
+ * Run `forward` as one differentiable op. The tape would hold every activation and every gradient until the last is
+ * computed; here each is disposed as soon as it has been used, so a backward pass needs less memory the further it
+ * gets.
  * @param inputs  what may have gradients, in order; what is constant stays out and costs nothing
  */
 export function differentiable(inputs: readonly Tensor[], forward: () => Differentiable): Tensor {
@@ -18,7 +23,17 @@ export function differentiable(inputs: readonly Tensor[], forward: () => Differe
     const save = args[args.length - 1] as unknown as (tensors: Tensor[]) => void;
     const { value, saved, gradient } = forward();
     save([...saved]);
-    return { value, gradFunc: (dy: Tensor, kept: Tensor[]) => gradient(dy, kept) };
+    return {
+      value,
+      gradFunc: (dy: Tensor, kept: Tensor[]) => {
+        const gradients = gradient(dy, kept);
+        for (const made of gradients) passing.add(made);
+        // Copies that the tape made for this call alone; it disposes them again at its end, to no effect.
+        tf.dispose(kept);
+        if (passing.has(dy)) dy.dispose();
+        return gradients;
+      },
+    };
   });
   return op(...inputs);
 }
