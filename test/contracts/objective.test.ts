@@ -15,7 +15,7 @@ import { drawStep } from "../../training/input/job.ts";
 import { BatchMemory } from "../../training/input/memory.ts";
 import type { EmbeddingStep } from "../../training/objective.ts";
 import { OBJECTIVES } from "../../training/objectives/registry.ts";
-import { AdamW } from "../../training/optimizer.ts";
+import { AdamW, disposeValues } from "../../training/optimizer.ts";
 import { TINY_CONFIG } from "../support/tiny-encoder.ts";
 
 let dataset: Dataset;
@@ -69,7 +69,9 @@ describe.each(Object.entries(OBJECTIVES))("the objective %s", (name, objective) 
     const lossOf = (seed: number, before: readonly number[], step: number): number => {
       const { encoder, prepare, parameters } = make(seed);
       for (const other of before) prepare(other);
-      return computeGradients([prepare(step)], encoder, parameters).loss;
+      const { loss, arrays } = computeGradients([prepare(step)], encoder, parameters);
+      disposeValues(arrays.values());
+      return loss;
     };
     const loss = lossOf(1, [], 9);
     expect(lossOf(1, [0, 1, 30, 9], 9)).toBe(loss);
@@ -79,12 +81,13 @@ describe.each(Object.entries(OBJECTIVES))("the objective %s", (name, objective) 
 
   test("gives a finite loss with gradients, counts its sequences and leaves no tensors", () => {
     const { encoder, prepare, parameters } = make(3);
-    computeGradients([prepare(0)], encoder, parameters); // builds what stays
+    disposeValues(computeGradients([prepare(0)], encoder, parameters).arrays.values()); // builds what stays
     const before = tf.memory().numTensors;
     const prepared = prepare(1);
     const gradients = computeGradients([prepared], encoder, parameters);
-    expect(tf.memory().numTensors).toBe(before);
     assertFinite(gradients, 1);
+    disposeValues(gradients.arrays.values());
+    expect(tf.memory().numTensors).toBe(before);
     expect(gradients.norm).toBeGreaterThan(0);
     expect(prepared.exampleCount).toBeGreaterThan(0);
     expect(prepared.exampleCount % 1).toBe(0);
