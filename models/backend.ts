@@ -173,9 +173,6 @@ async function startNative(): Promise<BackendInfo> {
 /** Settings that TensorFlow and the binding's JavaScript read while they load. */
 function prepareProcess(): void {
   process.env["TF_CPP_MIN_LOG_LEVEL"] ??= "2";
-  // A thread that waits for our next kernel looks for it some 0.1 ms before it sleeps: waking one takes longer than a
-  // small product. Without a limit it would spin against oneDNN's threads, and those that read data, for the same cores.
-  if (process.env["OMP_WAIT_POLICY"] === undefined) process.env["GOMP_SPINCOUNT"] ??= "30000";
   // Gone in Node ≥ 23 and warned about before; the package's kernels call both.
   const util = require("node:util") as {
     isNullOrUndefined: (value: unknown) => boolean;

@@ -202,9 +202,9 @@ inline void multiplyPairs(int64_t depth, const float* a, const float* b, float* 
 }
 #endif
 
-// c[kTileRows, kTileColumns] (+)= a panel · b panel.
+// c[kTileRows, kTileColumns] (+)= a panel · b, whose rows are `bStride` apart: kTileColumns in a panel.
 template <bool add>
-inline void multiplyTile(int64_t depth, const float* a, const float* b, float* c, int64_t stride) {
+inline void multiplyTile(int64_t depth, const float* a, const float* b, int64_t bStride, float* c, int64_t stride) {
 #if defined(__AVX512BF16__)
   if (roundsToBf16) return multiplyPairs<add>(depth, a, b, c, stride);
 #endif
@@ -222,7 +222,7 @@ inline void multiplyTile(int64_t depth, const float* a, const float* b, float* c
       sums[i][1] += a[i] * b1;
     }
     a += kTileRows;
-    b += kTileColumns;
+    b += bStride;
   }
 #pragma GCC unroll 16
   for (int i = 0; i < kTileRows; i++) {
@@ -248,6 +248,8 @@ void multiplyPart(Part part, int64_t depth, Matrix a, Matrix b, float* c, int64_
                   const Finish& finish = {}) {
   static thread_local Panels panelsOfA, panelsOfB;
   const int64_t depthMost = std::min(kDepth, depth);
+  const bool readsInPlace =
+      b.columnStride == 1 && part.rowEnd - part.rowBegin <= 4 * kTileRows && !roundsToBf16;
   const int64_t rowsMost = std::min(kBlockRows, part.rowEnd - part.rowBegin) + kTileRows;
   const int64_t columnsMost = std::min(kBlockColumns, part.columnEnd - part.columnBegin) + kTileColumns;
   // kLanes more than the panels: what is written in whole vectors may end there.
@@ -260,8 +262,10 @@ void multiplyPart(Part part, int64_t depth, Matrix a, Matrix b, float* c, int64_
       const int64_t deep = std::min(kDepth, depth - k);
       const bool first = k == 0;
       const bool last = k + kDepth >= depth;
-      packPanels<kTileColumns>(b.data + k * b.rowStride + n * b.columnStride, b.columnStride, b.rowStride,
-                               columns, deep, packedB);
+      // For few rows copying B would cost more than it saves: whole tiles of it are read where they lie.
+      const int64_t whole = readsInPlace ? columns / kTileColumns * kTileColumns : 0;
+      packPanels<kTileColumns>(b.data + k * b.rowStride + (n + whole) * b.columnStride, b.columnStride, b.rowStride,
+                               columns - whole, deep, packedB + whole * deep);
 #if defined(__AVX512BF16__)
       if (roundsToBf16) pairPanels<kTileColumns>(packedB, columns, deep);
 #endif
@@ -277,13 +281,15 @@ void multiplyPart(Part part, int64_t depth, Matrix a, Matrix b, float* c, int64_
           for (int64_t i = 0; i < rows; i += kTileRows) {
             const int64_t high = std::min<int64_t>(kTileRows, rows - i);
             const float* panelA = packedA + i * deep;
-            const float* panelB = packedB + j * deep;
+            const bool inPlace = j < whole;
+            const float* panelB = inPlace ? b.data + k * b.rowStride + n + j : packedB + j * deep;
+            const int64_t bStride = inPlace ? b.rowStride : kTileColumns;
             float* tile = c + (m + i) * stride + n + j;
             if (high == kTileRows && wide == kTileColumns) {
-              if (first) multiplyTile<false>(deep, panelA, panelB, tile, stride);
-              else multiplyTile<true>(deep, panelA, panelB, tile, stride);
+              if (first) multiplyTile<false>(deep, panelA, panelB, bStride, tile, stride);
+              else multiplyTile<true>(deep, panelA, panelB, bStride, tile, stride);
             } else {
-              multiplyTile<false>(deep, panelA, panelB, edge, kTileColumns);
+              multiplyTile<false>(deep, panelA, panelB, bStride, edge, kTileColumns);
               for (int64_t r = 0; r < high; r++) {
                 for (int64_t s = 0; s < wide; s++) {
                   float& to = tile[r * stride + s];
@@ -303,19 +309,22 @@ void multiplyPart(Part part, int64_t depth, Matrix a, Matrix b, float* c, int64_
 template <class Finish = NoFinish>
 void multiply(int64_t M, int64_t N, int64_t K, Matrix a, Matrix b, float* c, int64_t stride,
               const Finish& finish = {}) {
-  const int threads = threadsFor(2.0 * static_cast<double>(M) * static_cast<double>(N) *
-                                 static_cast<double>(std::max<int64_t>(K, 1)));
+  const double work = 2.0 * static_cast<double>(M) * static_cast<double>(N) *
+                      static_cast<double>(std::max<int64_t>(K, 1));
+  const int threads = threadsFor(work);
   if (threads <= 1) {
     multiplyPart({0, M, 0, N}, K, a, b, c, stride, finish);
     return;
   }
+  // Large products in twice as many shares as there are threads: a late thread then leaves less to the others.
+  const int64_t wanted = work > 4e7 ? 2 * threads : threads;
   const int64_t tilesDown = (M + kTileRows - 1) / kTileRows;
   const int64_t tilesAcross = (N + kTileColumns - 1) / kTileColumns;
-  // A grid of threads: the fewest tiles for the busiest one, then the least copying into panels.
+  // A grid of shares: the fewest tiles for the largest one, then the least copying into panels.
   int64_t down = 1;
   double best = 1e300;
-  for (int64_t d = 1; d <= threads; d++) {
-    const int64_t across = threads / d;
+  for (int64_t d = 1; d <= wanted; d++) {
+    const int64_t across = wanted / d;
     const double rows = static_cast<double>((tilesDown + d - 1) / d * kTileRows);
     const double columns = static_cast<double>((tilesAcross + across - 1) / across * kTileColumns);
     const double cost = rows * columns + 8 * (rows + columns);
@@ -324,12 +333,8 @@ void multiply(int64_t M, int64_t N, int64_t K, Matrix a, Matrix b, float* c, int
       down = d;
     }
   }
-  const int64_t across = threads / down;
-  const int64_t shares = down * across;
-#ifdef _OPENMP
-#pragma omp parallel for num_threads(static_cast<int>(shares)) schedule(static)
-#endif
-  for (int64_t share = 0; share < shares; share++) {
+  const int64_t across = wanted / down;
+  eachShare(down * across, [&](int64_t share) {
     const int64_t d = share / across;
     const int64_t s = share % across;
     const Part part = {std::min(M, tilesDown * d / down * kTileRows),
@@ -337,7 +342,7 @@ void multiply(int64_t M, int64_t N, int64_t K, Matrix a, Matrix b, float* c, int
                        std::min(N, tilesAcross * s / across * kTileColumns),
                        std::min(N, tilesAcross * (s + 1) / across * kTileColumns)};
     multiplyPart(part, K, a, b, c, stride, finish);
-  }
+  });
 }
 
 }  // namespace soma

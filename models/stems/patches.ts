@@ -7,10 +7,11 @@
  * this costs a third of the time for about the same quality, so a budget buys three times the steps.
  */
 import { assert, present } from "../../base/errors.ts";
-import { tf, type Rank, type Tensor2D } from "../backend.ts";
+import { callKernel, isFused, tf, type Rank, type Tensor2D } from "../backend.ts";
 import type { PatchBatch } from "../batch.ts";
 import { Linear } from "../layers/linear.ts";
 import type { Scope } from "../module.ts";
+import { first as firstOf } from "../ops/outputs.ts";
 import { CELL_NUMBERS, inkOf, PATCH_BYTES } from "./ink.ts";
 
 export class PatchStem {
@@ -46,11 +47,21 @@ export class PatchStem {
     );
     const R = batch.size * batch.units; // patches
     const [C1, C2] = this.channels;
-    const ink = batch.patches instanceof Float32Array ? batch.patches : inkOf(batch.patches);
-    const cells = tf.tensor2d(ink, [R * 16, CELL_NUMBERS]);
+    const cells = cellsOf(batch.patches, R);
     const first = this.pixels.forward(cells, { activation: "relu", isData: true }); // [R·16, C1]
     const places = tf.reshape<Rank.R2>(first, [R * 4, 4 * C1]);
     const second = this.cells.forward(places, { activation: "relu" }); // [R·4, C2]
     return tf.reshape<Rank.R2>(second, [R, 4 * C2]);
   }
+}
+
+/** The ink of `R` patches, cell by cell: [16·R, CELL_NUMBERS]. @param patches  their bytes, or their ink */
+function cellsOf(patches: Uint8Array | Float32Array, R: number): Tensor2D {
+  const isInk = patches instanceof Float32Array;
+  // The kernel reads bytes by fours, as tfjs has no tensors of bytes.
+  if (isInk || !isFused() || patches.byteOffset % 4 !== 0)
+    return tf.tensor2d(isInk ? patches : inkOf(patches), [R * 16, CELL_NUMBERS]);
+  const fours = new Int32Array(patches.buffer, patches.byteOffset, patches.length / 4);
+  const bytes = tf.tensor2d(fours, [R, PATCH_BYTES / 4], "int32");
+  return firstOf(callKernel("SomaInk", [bytes], 1)) as Tensor2D;
 }

@@ -54,17 +54,8 @@ export async function buildKernels({ folder, includes, linked }) {
     includes: [...includes.slice(0, 1), join(SOURCES, "include")],
   };
   try {
-    let digest;
-    try {
-      digest = await buildAddon(
-        { ...addon, flags: [...FLAGS, "-fopenmp", ...linked] },
-        join(folder, NAME),
-      );
-    } catch (error) {
-      if (!(error instanceof PartMissing)) throw error;
-      // Clang comes without OpenMP on some machines: one thread is better than none.
-      digest = await buildAddon({ ...addon, flags: [...FLAGS, ...linked] }, join(folder, NAME));
-    }
+    const flags = [...FLAGS, "-pthread", ...linked];
+    const digest = await buildAddon({ ...addon, flags }, join(folder, NAME));
     await tryKernels(folder);
     return { processor, digest };
   } catch (error) {
@@ -79,7 +70,7 @@ async function tryKernels(folder) {
   const { code, output } = await run(
     process.execPath,
     [join(ROOT, "scripts", "setup", "try-native.cjs"), folder, NAME],
-    { env: { ...process.env, TF_CPP_MIN_LOG_LEVEL: "2", OMP_WAIT_POLICY: "passive" } },
+    { env: { ...process.env, TF_CPP_MIN_LOG_LEVEL: "2" } },
   );
   if (code !== 0) {
     throw new PartMissing(
