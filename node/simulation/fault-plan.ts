@@ -163,7 +163,8 @@ class TimedFaults {
 
   crashes(): void {
     const count = 1 + this.rng.uniform(2 + Math.floor(this.horizon / SECOND));
-    for (let i = 0; i < count; i++) this.crash(this.someTime(), this.someone(), this.rng.uniform(2) === 0, "nothing");
+    for (let i = 0; i < count; i++)
+      this.crash(this.someTime(), this.someone(), this.rng.uniform(2) === 0, "nothing");
   }
 
   outage(): void {
@@ -206,12 +207,7 @@ class TimedFaults {
     }
   }
 
-  private crash(
-    at: Micros,
-    validator: AuthorityIndex,
-    isPowerLost: boolean,
-    loses: Loss,
-  ): void {
+  private crash(at: Micros, validator: AuthorityIndex, isPowerLost: boolean, loses: Loss): void {
     this.add({
       isPowerLost,
       at,
