@@ -3,6 +3,7 @@ import type { Command } from "commander";
 import { registerConsensusBench } from "./consensus-command.ts";
 import type { EvaluateFlags } from "./quality/evaluate-command.ts";
 import type { SeedsFlags } from "./quality/seeds-command.ts";
+import type { EmbedBenchFlags } from "./speed/embed-command.ts";
 import type { ServingBenchFlags } from "./speed/serving-command.ts";
 import type { TrainStepFlags } from "./speed/train-step-command.ts";
 
@@ -13,12 +14,13 @@ export function registerBenchCommands(program: Command): void {
     .description("measure what stands in bench/RESULTS.md again: quality over seeds, speed")
     .addHelpText(
       "after",
-      "\nExamples:\n  soma bench quality emoji-image --seeds 1,2,3 --seconds 150\n  soma bench serving runs/first --requests 2000\n  soma bench train-step --peer",
+      "\nExamples:\n  soma bench quality emoji-image --seeds 1,2,3 --seconds 150\n  soma bench serving runs/first --requests 2000\n  soma bench train-step --peer\n  soma bench embed --checkpoint runs/first --peer",
     );
   registerQuality(bench);
   registerServing(bench);
   registerConsensusBench(bench);
   registerTrainStep(bench);
+  registerEmbedBench(bench);
 }
 
 function registerEvaluate(program: Command): void {
@@ -147,6 +149,42 @@ Examples:
     .action(async (flags: TrainStepFlags) => {
       const { trainStepCommand } = await import("./speed/train-step-command.ts");
       await trainStepCommand(flags);
+    });
+}
+
+function registerEmbedBench(bench: Command): void {
+  bench
+    .command("embed")
+    .description("examples a second that a trained checkpoint embeds, beside onnxruntime")
+    .requiredOption("--checkpoint <dir>", "checkpoint or run folder")
+    .option("--modality <name>", "image or text (default: image if the checkpoint reads pictures)")
+    .option("--batch <n>", "examples at a time", "32")
+    .option(
+      "--size <n>",
+      "pixels of a picture's side, or tokens of a text (default: the largest trained for; 32 tokens)",
+    )
+    .option("--seconds <n>", "time that counts", "10")
+    .option("--seed <n>", "inputs follow from it", "1")
+    .option("--threads <n>", "threads of one operation (default: one a core)")
+    .option("--precision <name>", "float32, or bf16 in products of matrices", "float32")
+    .option(
+      "--peer",
+      "in turn with onnxruntime-node on the same weights and inputs, each time in a process of its own",
+    )
+    .option("--peer-modules <dir>", "folder whose node_modules has onnxruntime-node", ".")
+    .option("--pairs <n>", "runs of each with --peer (default: 5)")
+    .option("--json", "one JSON document on stdout")
+    .option("-q, --quiet", "no progress")
+    .addHelpText(
+      "after",
+      `
+Examples:
+  soma bench embed --checkpoint runs/first --batch 32 --seconds 10 --json
+  soma bench embed --checkpoint runs/first --modality text --peer --peer-modules peer`,
+    )
+    .action(async (flags: EmbedBenchFlags) => {
+      const { embedBenchCommand } = await import("./speed/embed-command.ts");
+      await embedBenchCommand(flags);
     });
 }
 
