@@ -159,6 +159,7 @@ async function timeSteps(
     await setImmediate(); // as in training: signals are delivered between steps
   }
   progress.finish();
+  adam.dispose();
   const [before, after] = [present(memory[0], "a sample"), present(memory.at(-1), "a sample")];
   return {
     stepMs: median([...timesMs]),

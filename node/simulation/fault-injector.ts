@@ -162,7 +162,9 @@ export class FaultInjector {
       validator.host.arm(Infinity);
       validator.disk.failNextSync(undefined);
       if (!validator.host.isUp)
-        this.options.queue.after(SOON, () => this.restart(index, "nothing"));
+        this.options.queue.after(SOON, () => {
+          this.restart(index, "nothing");
+        });
     }
   }
 

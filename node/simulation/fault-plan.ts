@@ -152,7 +152,9 @@ class TimedFaults {
     );
     const over = 3 * SECOND;
     const each = Math.floor(over / stopped.length);
-    stopped.forEach((link, i) => this.add({ at: at + i * each, kind: "hold", link }));
+    stopped.forEach((link, i) => {
+      this.add({ at: at + i * each, kind: "hold", link });
+    });
     const order = this.rng.sample(stopped.length, stopped.length);
     const pause = this.between(0, 2 * SECOND);
     stopped.forEach((link, i) => {

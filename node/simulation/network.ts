@@ -184,14 +184,19 @@ export class SimulatedNetwork {
   // ---- connections ----
 
   private connectSoon(a: AuthorityIndex, b: AuthorityIndex, within: Micros): void {
-    if (a !== b) this.queue.after(1 + this.rng.uniform(within), () => this.connect(a, b));
+    if (a !== b)
+      this.queue.after(1 + this.rng.uniform(within), () => {
+        this.connect(a, b);
+      });
   }
 
   private connect(a: AuthorityIndex, b: AuthorityIndex): void {
     const pair = this.pair(a, b);
     if (pair.isConnected || !this.canConnect(a, b)) return;
     if (this.queue.now < pair.bannedUntil) {
-      this.queue.at(pair.bannedUntil, () => this.connect(a, b));
+      this.queue.at(pair.bannedUntil, () => {
+        this.connect(a, b);
+      });
       return;
     }
     pair.isConnected = true;

@@ -242,8 +242,16 @@ export class World {
       case "equivocation":
         this.trace.note(validator, 12, () => `meets twins of ${notice.evidence.author}`);
         return;
-      default:
-        return;
+      case "banned":
+      case "clockAhead":
+      case "commit":
+      case "connected":
+      case "disconnected":
+      case "epochEnded":
+      case "failed":
+      case "started":
+      case "transactionsRefused":
+        return; // for people; the checks watch the cores themselves
     }
   }
 
