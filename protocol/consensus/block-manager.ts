@@ -77,12 +77,25 @@ export class BlockManager {
 
   /** Blocks in any order. Known ones, those at or below the gc round and idle twins are passed over. */
   accept(blocks: readonly VerifiedBlock[]): Acceptance {
+    return this.take(blocks, { keepsIdleTwins: false });
+  }
+
+  /** A block from our own log. A twin among many may look idle there: whoever refers to it comes behind it. */
+  restore(block: VerifiedBlock): readonly Vertex[] {
+    return this.take([block], { keepsIdleTwins: true }).accepted;
+  }
+
+  private take(
+    blocks: readonly VerifiedBlock[],
+    { keepsIdleTwins }: { readonly keepsIdleTwins: boolean },
+  ): Acceptance {
     const accepted: Vertex[] = [];
     const missing = new Map<string, BlockRef>();
     for (const block of byRound(blocks)) {
       if (block.round <= this.collectedRound || this.dag.find(block) !== undefined) continue;
       const key = this.isIdle ? "" : refKey(block); // a string is made only when somebody waits
-      if (this.suspended.has(key) || this.isIdleTwin(block, key)) continue;
+      if (this.suspended.has(key)) continue;
+      if (!keepsIdleTwins && this.isIdleTwin(block, key)) continue;
       this.wantedRefs.delete(key);
       const parents = this.parentsOf(block);
       if (parents !== undefined) this.enter(block, parents, accepted);

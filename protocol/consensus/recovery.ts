@@ -37,7 +37,7 @@ export function recover(log: RecoveredLog, parts: RecoveryParts): boolean {
     if (record.kind === "block") {
       const block = verifier.restored(record.bytes);
       if (block.author === parts.ownIndex) parts.onOwnBlock(block);
-      enter(manager.accept([block]).accepted);
+      enter(manager.restore(block));
       continue;
     }
     const commit = decodeCommit(record.bytes);
