@@ -65,7 +65,8 @@ export function writeOnnx(graph: OnnxGraph): Uint8Array {
     writeGraph(writer, graph);
   });
   message(writer, 8, () => {
-    int(writer, 2, OPERATOR_SET); // of the default domain, whose name is empty
+    text(writer, 1, ""); // the default domain
+    int(writer, 2, OPERATOR_SET);
   });
   const bytes = writer.finish();
   assert(bytes.length <= MODEL_BYTES_MAX, `an ONNX model of ${bytes.length} bytes`);

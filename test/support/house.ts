@@ -62,6 +62,7 @@ const DOORS: readonly { readonly package: RegExp; readonly door: RegExp }[] = [
     door: /^(tokenizers\/hash\.ts|protocol\/crypto\/.*\.ts|protocol\/base\/hash\.ts)$/,
   },
   { package: /^@mysten\/bcs$/, door: /^protocol\// },
+  { package: /^@bufbuild\/protobuf$/, door: /^models\/onnx\/model-file\.ts$/ },
   { package: /^commander$/, door: /^(cli\.ts|[a-z]+\/([a-z]+-)?commands?\.ts)$/ },
 ];
 
