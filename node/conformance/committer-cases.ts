@@ -38,6 +38,7 @@ export function runCommitterCase(given: CommitterCase): CommitterAnswer {
         waveLength,
         leadersPerRound,
         pipelined,
+        stopsOnFaults: false,
       }),
     };
   };

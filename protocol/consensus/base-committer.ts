@@ -30,6 +30,8 @@ export interface CommitterOptions {
   readonly waveLength: number;
   readonly leadersPerRound: number;
   readonly pipelined: boolean;
+  /** Stop where votes prove more faults than the rules bear; otherwise go on by the letter, as shared cases do. */
+  readonly stopsOnFaults: boolean;
 }
 
 const NONE: readonly Vertex[] = [];
@@ -39,6 +41,7 @@ export class BaseCommitter {
   private readonly schedule: LeaderSchedule;
   private readonly waveLength: number;
   private readonly leadersPerRound: number;
+  private readonly stopsOnFaults: boolean;
   private readonly quorum: number;
   private readonly authors: StakeAggregator;
   /** A second count, for inside the first. */
@@ -49,6 +52,7 @@ export class BaseCommitter {
     this.schedule = options.schedule;
     this.waveLength = options.waveLength;
     this.leadersPerRound = options.leadersPerRound;
+    this.stopsOnFaults = options.stopsOnFaults && options.waveLength === 3;
     this.quorum = options.committee.quorum;
     this.authors = new StakeAggregator(options.committee);
     this.supporters = new StakeAggregator(options.committee);
@@ -63,15 +67,21 @@ export class BaseCommitter {
     return round + this.waveLength - 1;
   }
 
-  /** By what is in the two rounds after the slot alone. @throws SafetyError if twins of the slot are both certified */
+  /**
+   * By what is in the rounds of the slot's wave alone. A quorum for a block and a quorum against it share more voters
+   * with twins than may be faulty (where votes are direct, in a wave of 3). @throws SafetyError then
+   */
   decideDirectly(slot: Slot): Decision | undefined {
     const candidates = this.dag.blocksOf(slot.round, this.leaderOf(slot));
     const place = { round: slot.round, offset: slot.offset, by: "direct" as const };
-    if (this.isBlamed(slot, candidates)) return { ...place, status: "skip" };
+    const isBlamed = this.isBlamed(slot, candidates);
+    if (isBlamed && !this.stopsOnFaults) return { ...place, status: "skip" };
     const leader = this.onlyOne(
       slot,
       candidates.filter((candidate) => this.hasCertificates(slot, candidate)),
     );
+    if (isBlamed && leader !== undefined) throw tooManyFaults(slot, leader);
+    if (isBlamed) return { ...place, status: "skip" };
     return leader === undefined ? undefined : { ...place, status: "commit", leader };
   }
 
@@ -177,11 +187,13 @@ export class BaseCommitter {
 
   private onlyOne(slot: Slot, committable: readonly Vertex[]): Vertex | undefined {
     const [first, second] = committable;
-    if (first !== undefined && second !== undefined) {
-      throw new SafetyError(
-        `two blocks ${refName(first)} of slot ${slot.round}:${slot.offset} can be committed: more than a third of the stake is faulty`,
-      );
-    }
+    if (first !== undefined && second !== undefined) throw tooManyFaults(slot, first);
     return first;
   }
+}
+
+function tooManyFaults({ round, offset }: Slot, block: Vertex): SafetyError {
+  return new SafetyError(
+    `block ${refName(block)} of slot ${round}:${offset} can be committed and skipped: a third of the stake or more is faulty`,
+  );
 }

@@ -88,6 +88,7 @@ export function assemble(options: ConsensusOptions): ConsensusParts {
       waveLength,
       leadersPerRound,
       pipelined,
+      stopsOnFaults: true,
     }),
     linearizer: new Linearizer(committee, gcDepthRounds),
     proposer: new Proposer({ ...options, dag, schedule, verifier }),

@@ -120,7 +120,15 @@ export function decisionsOf(script: DagScript): string {
   const dag = new DagState(committee);
   for (const { id } of script.blocks) drawn.addTo(dag, id);
   const schedule = drawnSchedule({ kind: "round-robin" }, validators, leadersPerRound);
-  const options = { dag, committee, schedule, waveLength: 3, leadersPerRound, pipelined };
+  const options = {
+    dag,
+    committee,
+    schedule,
+    waveLength: 3,
+    leadersPerRound,
+    pipelined,
+    stopsOnFaults: true,
+  };
   const committer = new Committer(options);
   const linearizer = new Linearizer(committee, script.gcDepth);
   const decided = committer.decide(undefined);

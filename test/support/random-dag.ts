@@ -130,6 +130,7 @@ export function deliver(
     waveLength: 3,
     leadersPerRound,
     pipelined: true,
+    stopsOnFaults: true,
   });
   const linearizer = new Linearizer(committee, gcDepth);
   const commits: Commit[] = [];
