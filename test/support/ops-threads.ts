@@ -21,20 +21,23 @@ export interface LargeAnswer {
   readonly gradients: Readonly<Record<string, string>>;
 }
 
-/** Sides that no vector length divides, and work enough that a kernel shares it out. */
+/**
+ * Sides that no vector length divides, and at least the 4e5 numbers' work from which a kernel takes a second thread
+ * (native/parallel.h), in the forward pass and in the gradient.
+ */
 const SIZES: Readonly<Record<string, { readonly rows: number; readonly width: number }>> = {
-  layerNorm: { rows: 1031, width: 257 },
+  layerNorm: { rows: 1631, width: 257 },
   linear: { rows: 263, width: 259 },
-  attention: { rows: 67, width: 99 },
-  maskedSoftmax: { rows: 519, width: 301 },
+  attention: { rows: 131, width: 99 },
+  maskedSoftmax: { rows: 1039, width: 401 },
   softmaxCrossEntropy: { rows: 517, width: 303 },
   infoNceLoss: { rows: 391, width: 1 },
   sigmoidLoss: { rows: 393, width: 1 },
-  gatherRows: { rows: 97, width: 2053 },
-  l2Normalise: { rows: 1033, width: 259 },
-  unitPrefix: { rows: 1021, width: 253 },
-  meanPool: { rows: 261, width: 263 },
-  weightedSum: { rows: 259, width: 261 },
+  gatherRows: { rows: 29, width: 8209 },
+  l2Normalise: { rows: 1633, width: 259 },
+  unitPrefix: { rows: 1621, width: 253 },
+  meanPool: { rows: 261, width: 407 },
+  weightedSum: { rows: 259, width: 409 },
   matMul: { rows: 257, width: 269 },
   gelu: { rows: 513, width: 333 },
   relu: { rows: 511, width: 331 },
