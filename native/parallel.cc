@@ -4,8 +4,10 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdlib>
+#include <exception>
 #include <mutex>
 #include <thread>
+#include <utility>
 
 #ifdef __linux__
 #include <sched.h>
@@ -61,6 +63,7 @@ class Pool {
     // Closed first, then the helpers counted: one that enters later sees that there is nothing for it.
     open_.store(false);
     while (helping_.load() > 0) pause();
+    if (failure_ != nullptr) std::rethrow_exception(std::exchange(failure_, nullptr));
   }
 
  private:
@@ -68,7 +71,13 @@ class Pool {
     for (;;) {
       const int64_t share = next_.fetch_add(1, std::memory_order_relaxed);
       if (share >= count_) return;
-      call_(context_, share);
+      try {
+        call_(context_, share);
+      } catch (...) {
+        // Scratch memory that is not there: told by the caller, once no thread is at work any more.
+        std::lock_guard<std::mutex> guard(failing_);
+        failure_ = std::current_exception();
+      }
     }
   }
 
@@ -100,6 +109,8 @@ class Pool {
   alignas(64) std::atomic<uint64_t> jobs_{0};
   alignas(64) std::atomic<int> helping_{0};
   std::atomic<int> asleep_{0};
+  std::mutex failing_;
+  std::exception_ptr failure_;
   std::mutex sleep_;
   std::condition_variable wake_;
 };
