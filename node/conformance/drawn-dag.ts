@@ -11,6 +11,7 @@ import {
   encodeBlock,
   EMPTY_PAYLOAD,
   refKey,
+  refName,
   SIGNATURE_BYTES,
 } from "../../protocol/consensus/block.ts";
 import { BlockVerifier, type VerifiedBlock } from "../../protocol/consensus/block-verifier.ts";
@@ -81,6 +82,7 @@ export class DrawnDag {
       parameters: consensusParameters(),
       checkSignature: () => false,
     });
+    for (const ref of committee.genesis) this.names.set(refKey(ref), refName(ref));
     // In rounds upward, so that long chains need no deep recursion.
     for (const { id } of [...drawings].sort((a, b) => roundOf(a) - roundOf(b))) this.block(id);
   }
