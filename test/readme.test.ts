@@ -1,4 +1,4 @@
-/** What README.md shows must work: its commands parse, its manifest loads. */
+/** What README.md and docs/benchmarks.md show must work: their commands parse, the manifest loads. */
 import { mkdtemp, mkdir, readFile, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -13,7 +13,8 @@ import { registerTrainingCommands } from "../training/commands.ts";
 import { bytesOf, plain } from "./support/pictures.ts";
 
 const readme = await readFile("README.md", "utf8");
-const commandLines = [...readme.matchAll(/^(?:\$ )?npx soma (.*)$/gm)].map(([, line = ""]) => line);
+const pages = readme + (await readFile("docs/benchmarks.md", "utf8"));
+const commandLines = [...pages.matchAll(/^(?:\$ )?npx soma (.*)$/gm)].map(([, line = ""]) => line);
 
 /** The real command tree whose actions only note that they were reached. */
 function parserThatRunsNothing(reached: string[]): Command {
@@ -36,7 +37,7 @@ function parserThatRunsNothing(reached: string[]): Command {
   return program;
 }
 
-describe("each command in the README", () => {
+describe("each command in the README and the page of benchmarks", () => {
   test.each(commandLines.filter((line) => !line.startsWith("--")))(
     "parses: soma %s",
     async (line) => {

@@ -6,7 +6,7 @@ import { readCheckpoint } from "../../models/checkpoint-folder.ts";
 import { runForJson, somaInvocation } from "./child.ts";
 import { EmbedBench, type EmbedResult, type EmbedWork } from "./embed.ts";
 import { PRECISIONS, type Precision } from "../../models/precision.ts";
-import { oneOf, positiveInteger } from "./flags.ts";
+import { badFlag, oneOf, positiveInteger } from "./flags.ts";
 import { circumstances, unrest, type Circumstances } from "./machine.ts";
 import {
   findOnnxRuntime,
@@ -106,6 +106,10 @@ export async function embedBenchCommand(flags: EmbedBenchFlags): Promise<void> {
 
 /** @throws SomaError BAD_FLAG (usage), or what `readCheckpoint` refuses */
 async function settingsOf(flags: EmbedBenchFlags): Promise<Settings> {
+  const precision = oneOf(flags.precision, "--precision", PRECISIONS);
+  if (flags.peer === true && precision !== "float32") {
+    throw badFlag("--precision", precision, "leave it out with --peer, which computes in float32");
+  }
   const { config } = await readCheckpoint(flags.checkpoint);
   const first = config.image === undefined ? "text" : "image";
   return {
@@ -118,7 +122,7 @@ async function settingsOf(flags: EmbedBenchFlags): Promise<Settings> {
     },
     seconds: positiveInteger(flags.seconds, "--seconds"),
     threads: positiveInteger(flags.threads ?? String(availableParallelism()), "--threads"),
-    precision: oneOf(flags.precision, "--precision", PRECISIONS),
+    precision,
     pairs: flags.pairs === undefined ? PAIRS_DEFAULT : positiveInteger(flags.pairs, "--pairs"),
   };
 }

@@ -65,6 +65,7 @@ test.each<[string, Partial<EmbedBenchFlags>, RegExp]>([
   ["a modality that there is not", { modality: "smell" }, /--modality/],
   ["no examples", { batch: "0" }, /--batch/],
   ["a precision that there is not", { precision: "int3" }, /--precision/],
+  ["a peer beside other arithmetic", { peer: true, precision: "bf16" }, /--precision is "bf16"/],
 ])("%s is refused", async (_title, more, message) => {
   await expect(printed(more)).rejects.toThrow(message);
 });
