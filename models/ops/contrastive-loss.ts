@@ -13,7 +13,7 @@ import { differentiable } from "./differentiable.ts";
  * @param similarities [B, B], already scaled
  */
 export function infoNceLoss(similarities: Tensor2D): Scalar {
-  return pairLoss("SomaInfoNce", similarities, infoNceComposed);
+  return pairLoss("infoNceLoss", "SomaInfoNce", similarities, infoNceComposed);
 }
 
 /**
@@ -22,16 +22,17 @@ export function infoNceLoss(similarities: Tensor2D): Scalar {
  * @param logits [B, B], already scaled and biased
  */
 export function sigmoidLoss(logits: Tensor2D): Scalar {
-  return pairLoss("SomaSigmoidLoss", logits, sigmoidLossComposed);
+  return pairLoss("sigmoidLoss", "SomaSigmoidLoss", logits, sigmoidLossComposed);
 }
 
 function pairLoss(
+  name: string,
   kernel: string,
   similarities: Tensor2D,
   composed: (similarities: Tensor2D) => Scalar,
 ): Scalar {
   const [rows, columns] = similarities.shape;
-  assert(rows === columns, `similarities are [${rows}, ${columns}], not square`);
+  assert(rows === columns, `${name} of [${rows}, ${columns}], which is not square`);
   if (!isFused()) return composed(similarities);
   return differentiable([similarities], () => {
     const [loss, gradient] = callKernel(kernel, [similarities], 2) as [Tensor, Tensor];

@@ -13,7 +13,8 @@ import { differentiable } from "./differentiable.ts";
 
 /** @param logits [B, C]  @param labels int32 [B], each 0 … C − 1  @returns mean of −log softmax(logits)[label] */
 export function softmaxCrossEntropy(logits: Tensor2D, labels: Tensor1D): Scalar {
-  assert(labels.size === logits.shape[0], `${labels.size} labels for ${logits.shape[0]} rows`);
+  const text = `softmaxCrossEntropy of [${logits.shape.join(", ")}]`;
+  assert(labels.size === logits.shape[0], `${text} with ${labels.size} labels`);
   if (!isFused()) return softmaxCrossEntropyComposed(logits, labels);
   return differentiable([logits], () => {
     const [loss, dlogits] = callKernel("SomaCrossEntropy", [logits, labels], 2) as [Tensor, Tensor];

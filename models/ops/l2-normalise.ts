@@ -13,7 +13,7 @@ export function l2Normalise(x: Tensor2D, epsilon = EPSILON): Tensor2D {
 
 /** The first `cut` numbers of each row, scaled to unit length. [R, D] → [R, cut] */
 export function unitPrefix(x: Tensor2D, cut: number, epsilon = EPSILON): Tensor2D {
-  assert(cut >= 1 && cut <= x.shape[1], `the first ${cut} of [${x.shape.join(", ")}]`);
+  assert(cut >= 1 && cut <= x.shape[1], `unitPrefix to ${cut} of [${x.shape.join(", ")}]`);
   if (!isFused()) return unitPrefixComposed(x, cut, epsilon);
   return differentiable([x], () => ({
     value: first(

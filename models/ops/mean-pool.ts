@@ -10,7 +10,7 @@ import { first } from "./outputs.ts";
  */
 export function weightedSum(x: Tensor2D, weights: Tensor2D): Tensor2D {
   const [B, N] = weights.shape;
-  assert(x.shape[0] === B * N, `x is [${x.shape.join(", ")}] and weights are [${B}, ${N}]`);
+  assert(x.shape[0] === B * N, `weightedSum of [${x.shape.join(", ")}] with weights [${B}, ${N}]`);
   if (!isFused()) return weightedSumComposed(x, weights);
   return differentiable([x], () => ({
     value: first(callKernel("SomaWeightedSum", [x, weights], 1)),
