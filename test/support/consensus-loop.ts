@@ -3,6 +3,7 @@
  * performed as its contract says; the simulator proper is in node/simulation.
  */
 import { present } from "../../base/errors.ts";
+import { toHex } from "../../protocol/base/bytes.ts";
 import { type ConsensusParameters, consensusParameters } from "../../protocol/base/parameters.ts";
 import { Block, type BlockRef, refKey, SignedHeader } from "../../protocol/consensus/block.ts";
 import type { SignatureCheck } from "../../protocol/consensus/block-verifier.ts";
@@ -32,7 +33,10 @@ export interface LoopOptions {
   /** Messages of a pair that are lost. */
   readonly isCut?: (from: number, to: number, now: number) => boolean;
   readonly checkSignature?: SignatureCheck;
-  readonly skewMs?: readonly number[];
+  /** How far a node's clock is off. */
+  readonly skewMs?: (node: number, now: number) => number;
+  /** Asked before an effect is performed: true kills the node at once. */
+  readonly dies?: (node: number, effect: ConsensusEffect) => boolean;
 }
 
 /** A node of the loop. */
@@ -98,7 +102,7 @@ export class ConsensusLoop {
     this.committee = committee;
     this.signers = signers;
     this.parameters = consensusParameters(options.parameters ?? {});
-    this.checkSignature = options.checkSignature ?? committeeSignatures(committee);
+    this.checkSignature = remembered(options.checkSignature ?? committeeSignatures(committee));
     this.rng = seededRng(options.seed ?? 0, "consensus-loop");
     this.nodes = signers.map((_, i) => this.made(i));
     this.nodes.forEach((_, i) => {
@@ -125,10 +129,10 @@ export class ConsensusLoop {
     node.timers.clear();
   }
 
-  /** Start it again from its log. @param isWiped without its disk */
-  restart(i: number, isWiped = false): void {
+  /** Start it again. @param keep what of its disk is left; undefined for nothing */
+  restart(i: number, keep: (old: LoopNode) => LoopNode | undefined = (old) => old): void {
     const old = this.node(i);
-    const node = this.made(i, isWiped ? undefined : old);
+    const node = this.made(i, keep(old));
     node.delivered = old.delivered;
     this.nodes[i] = node;
     this.feed(i, { kind: "started" });
@@ -146,8 +150,12 @@ export class ConsensusLoop {
   feed(i: number, event: Untimed<ConsensusEvent>): void {
     const node = this.node(i);
     if (!node.isUp) return;
-    const now = this.now + (this.options.skewMs?.[i] ?? 0);
+    const now = this.now + (this.options.skewMs?.(i, this.now) ?? 0);
     for (const effect of node.core.step({ ...event, now })) {
+      if (this.options.dies?.(i, effect) === true) {
+        this.crash(i);
+        return;
+      }
       node.effects.push(effect);
       this.perform(i, node, effect, now);
     }
@@ -367,6 +375,17 @@ export class ConsensusLoop {
     this.messages[i] = b;
     this.messages[j] = a;
   }
+}
+
+/** All nodes of the loop ask the same questions of a pure function: each is answered once. */
+function remembered(check: SignatureCheck): SignatureCheck {
+  const known = new Map<string, boolean>();
+  return (author, digest, signature) => {
+    const key = `${author}/${toHex(digest)}/${toHex(signature)}`;
+    const answer = known.get(key) ?? check(author, digest, signature);
+    known.set(key, answer);
+    return answer;
+  };
 }
 
 function uleb(value: number): readonly number[] {
