@@ -78,7 +78,7 @@ export const DEFAULT_CONSENSUS_PARAMETERS: ConsensusParameters = Object.freeze({
   blockCommitVotesMax: 100,
   leaderTimeoutMs: 200,
   roundDelayMinMs: 50,
-  rebroadcastIntervalMs: 2000,
+  rebroadcastIntervalMs: 1000,
   suspendedPerAuthorMax: 512,
   suspendedBytesPerAuthorMax: 16 * 1024 * 1024,
   twinsPerSlotMax: 2,

@@ -33,7 +33,7 @@ function expectNoEquivocation(loop: ConsensusLoop): void {
 describe("a validator that is killed", () => {
   test("before any effect, and starts again from its log, signs nothing twice and commits the same", () => {
     fc.assert(
-      fc.property(fc.nat(10_000), fc.integer({ min: 1, max: 400 }), (seed, at) => {
+      fc.property(fc.nat(10_000), fc.integer({ min: 1, max: 150 }), (seed, at) => {
         let count = 0;
         const loop = new ConsensusLoop({
           size: 4,
