@@ -46,7 +46,8 @@ export class Group {
       this.memory.write(piece, this.slot(this.rank));
       await this.agree(`sum of ${values.length} from ${start}`);
       const { begin, end } = shareOf(piece.length, this);
-      this.memory.write(this.sumOfSlots(begin, end), this.sums(begin));
+      const sum = this.sumOfSlots(begin, piece.subarray(begin, end));
+      this.memory.write(sum, this.sums(begin));
       this.half = 1 - this.half;
       await this.rendezvous.meet("added");
       this.memory.read(piece, this.sums(0));
@@ -90,13 +91,18 @@ export class Group {
     });
   }
 
-  private sumOfSlots(begin: number, end: number): Float32Array {
-    const sum = new Float32Array(end - begin);
-    const term = new Float32Array(end - begin);
+  /** Of what lies in all slots from `begin` on. @param own  what this rank has put there */
+  private sumOfSlots(begin: number, own: Float32Array): Float32Array {
     const offset = begin * Float32Array.BYTES_PER_ELEMENT;
-    this.memory.read(sum, this.slot(0) + offset);
+    const read = new Float32Array(own.length);
+    const valuesOf = (rank: number): Float32Array => {
+      if (rank === this.rank) return own;
+      this.memory.read(read, this.slot(rank) + offset);
+      return read;
+    };
+    const sum = valuesOf(0).slice();
     for (let rank = 1; rank < this.size; rank++) {
-      this.memory.read(term, this.slot(rank) + offset);
+      const term = valuesOf(rank);
       // `?? 0` is never reached: the arrays are of one length.
       for (let i = 0; i < sum.length; i++) sum[i] = (sum[i] ?? 0) + (term[i] ?? 0);
     }
