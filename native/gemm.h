@@ -164,7 +164,9 @@ inline void pairPanels(float* panels, int64_t lines, int64_t depth) {
         const __m512 odd = k + 1 < depth ? reinterpret_cast<__m512>(load(panels + (k + 1) * width + i)) : __m512{};
         const __m512i low = _mm512_cvtepu16_epi32(reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(even)));
         const __m512i high = _mm512_cvtepu16_epi32(reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(odd)));
-        _mm512_storeu_si512(panels + k / 2 * width + i, _mm512_or_si512(low, _mm512_slli_epi32(high, 16)));
+        // No further than the line's own pairs: of depth 1 the next panel begins there, not read yet.
+        const __mmask16 lanes = static_cast<__mmask16>(width - i < kLanes ? (1 << (width - i)) - 1 : 0xffff);
+        _mm512_mask_storeu_epi32(panels + k / 2 * width + i, lanes, _mm512_or_si512(low, _mm512_slli_epi32(high, 16)));
       }
     }
   }
