@@ -133,7 +133,9 @@ export class ConsensusLoop {
   restart(i: number, keep: (old: LoopNode) => LoopNode | undefined = (old) => old): void {
     const old = this.node(i);
     const node = this.made(i, keep(old));
-    node.delivered = old.delivered;
+    // What was logged and not handed out before the crash is replayed to the application, as a driver does.
+    const replayed = node.commits.filter(({ index }) => index > old.delivered.length);
+    node.delivered = [...old.delivered, ...replayed];
     this.nodes[i] = node;
     this.feed(i, { kind: "started" });
   }
