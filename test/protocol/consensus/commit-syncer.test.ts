@@ -144,7 +144,7 @@ describe("an answer", () => {
     ],
     [
       "with votes for another commit",
-      (r) => ({ commits: commitBytes(r), certifiers: certifiersOf(r.toIndex - 1) }),
+      (r) => ({ commits: commitBytes(r), certifiers: certifiersOf(r.toIndex + 10) }),
       "COMMIT_NOT_CERTIFIED",
     ],
     [
