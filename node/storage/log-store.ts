@@ -217,9 +217,10 @@ export class LogStore implements Store {
     return this.contents.lastBlocks.get(author)?.round ?? 0;
   }
 
-  close(): void {
+  /** @param done when the files are closed; not after a failure */
+  close(done?: () => void): void {
     this.isClosed = true;
-    this.writer.close();
+    this.writer.close(done);
   }
 
   /** Bodies at these positions, until `sizeBytesMax` is passed. Bytes that are not those written are never handed out. */

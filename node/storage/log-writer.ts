@@ -42,6 +42,7 @@ export class LogWriter {
   /** Failed or closed: nothing more is written. */
   private hasEnded = false;
   private isClosing = false;
+  private onClosed: (() => void) | undefined;
 
   constructor(options: LogWriterOptions) {
     this.options = options;
@@ -91,9 +92,11 @@ export class LogWriter {
     });
   }
 
-  /** Write what waits, then close the files. Callbacks of flushes no longer come. */
-  close(): void {
+  /** Write what waits, make it durable, close the files. Callbacks of flushes no longer come. @param done not after a failure */
+  close(done?: () => void): void {
+    if (this.isClosing) return;
     this.isClosing = true;
+    this.onClosed = done;
     this.flushes = [];
     this.work();
   }
@@ -103,11 +106,7 @@ export class LogWriter {
     const [flush] = this.flushes;
     if (flush !== undefined && this.writtenEnd >= flush.end) this.serve(flush);
     else if (this.waiting.length > 0) this.write();
-    else if (this.isClosing) {
-      this.hasEnded = true;
-      this.options.file.close();
-      this.options.highestSigned.close();
-    }
+    else if (this.isClosing) this.settle();
   }
 
   /** What the flush asks for is written: sync it, then sign, then say so. */
@@ -118,6 +117,23 @@ export class LogWriter {
       this.flushes.shift();
       this.work();
       flush.done();
+    }
+  }
+
+  /** All is written: make it durable, note that it is (what is damaged later will not pass for a torn tail), close. */
+  private settle(): void {
+    const { file, highestSigned } = this.options;
+    if (this.durableEnd < this.writtenEnd) this.sync();
+    else if (highestSigned.durableEnd < this.durableEnd) {
+      this.isBusy = true;
+      highestSigned.write(highestSigned.round, this.durableEnd, (error) => {
+        this.finish(error);
+      });
+    } else {
+      this.hasEnded = true;
+      file.close();
+      highestSigned.close();
+      this.onClosed?.();
     }
   }
 
