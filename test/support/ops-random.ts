@@ -18,13 +18,17 @@ interface Draw {
 
 type Made = Omit<OpInput, "op" | "name">;
 
+/** Gradients are sums over rows of numbers of about 1, which now and then cancel; so are the outputs of some. */
+const CANCELS = { gradients: 1 } as const;
+const CANCELS_TOO = { gradients: 1, output: 1 } as const;
+
 /** A case of `op` that is a function of the seed alone. */
 export function randomCase(op: string, seed: number, sizes: Sizes): OpInput {
   const rng = seededRng(seed, `op case/${op}`);
   const make = MAKERS[op];
   if (make === undefined) throw new Error(`nothing makes cases of ${op}`);
   const side = (most: number): number => 1 + rng.uniform(most);
-  return { op, name: `seed ${seed}`, ...make({ rng, side, sizes }) };
+  return { op, name: `seed ${seed}`, cancels: CANCELS, ...make({ rng, side, sizes }) };
 }
 
 /** As `randomCase`, over fast-check's seeds: a counterexample shrinks to a small one, and is made again from it. */
@@ -96,7 +100,8 @@ const MAKERS: Readonly<Record<string, (draw: Draw) => Made>> = {
     if (rng.uniform(2) === 1) inputs["bias"] = normal(draw, [O]);
     if (rng.uniform(2) === 1) inputs["residual"] = normal(draw, [R, O]);
     const activation = ["none", "relu", "gelu"][rng.uniform(3)] ?? "none";
-    return { options: { activation }, inputs, upstream: normal(draw, [R, O]) };
+    const upstream = normal(draw, [R, O]);
+    return { options: { activation }, inputs, upstream, cancels: CANCELS_TOO };
   },
   attention(draw) {
     const { rng, sizes } = draw;
@@ -114,14 +119,13 @@ const MAKERS: Readonly<Record<string, (draw: Draw) => Made>> = {
     const [R, C] = [draw.side(draw.sizes.rows), draw.side(draw.sizes.width)];
     const fixed = draw.rng.uniform(2) === 1 ? { visible: visible(draw, R, C) } : {};
     const inputs = { scores: normal(draw, [R, C], 3) };
-    const cancels = { gradients: 1 };
-    return { options: { scale: 0.7 }, inputs, fixed, upstream: normal(draw, [R, C]), cancels };
+    return { options: { scale: 0.7 }, inputs, fixed, upstream: normal(draw, [R, C]) };
   },
   softmaxCrossEntropy(draw) {
     const [R, C] = [draw.side(draw.sizes.rows), draw.side(draw.sizes.width)];
     const fixed = { labels: ids(draw, [R], C) };
     const inputs = { logits: normal(draw, [R, C], 3) };
-    return { inputs, fixed, upstream: scalar(draw), cancels: { output: 1, gradients: 1 } };
+    return { inputs, fixed, upstream: scalar(draw), cancels: CANCELS_TOO };
   },
   infoNceLoss: similarities,
   sigmoidLoss: similarities,
@@ -153,7 +157,8 @@ const MAKERS: Readonly<Record<string, (draw: Draw) => Made>> = {
       a: normal(draw, transposeA === 1 ? [K, N] : [N, K]),
       b: normal(draw, transposeB === 1 ? [M, K] : [K, M], 1 / Math.sqrt(K)),
     };
-    return { options: { transposeA, transposeB }, inputs, upstream: normal(draw, [N, M]) };
+    const options = { transposeA, transposeB };
+    return { options, inputs, upstream: normal(draw, [N, M]), cancels: CANCELS_TOO };
   },
   gelu: elementwise,
   relu: elementwise,
@@ -162,16 +167,18 @@ const MAKERS: Readonly<Record<string, (draw: Draw) => Made>> = {
 function pool(draw: Draw, weigh: (draw: Draw, B: number, N: number) => Packed): Made {
   const [B, N, D] = [draw.side(4), draw.side(draw.sizes.rows), draw.side(draw.sizes.width)];
   const inputs = { x: normal(draw, [B * N, D]) };
-  return { inputs, fixed: { weights: weigh(draw, B, N) }, upstream: normal(draw, [B, D]) };
+  const fixed = { weights: weigh(draw, B, N) };
+  return { inputs, fixed, upstream: normal(draw, [B, D]), cancels: CANCELS_TOO };
 }
 
 function similarities(draw: Draw): Made {
   const B = draw.side(draw.sizes.rows);
   const inputs = { similarities: normal(draw, [B, B], 5) };
-  return { inputs, upstream: scalar(draw), cancels: { output: 1 } };
+  return { inputs, upstream: scalar(draw), cancels: CANCELS_TOO };
 }
 
 function elementwise(draw: Draw): Made {
   const shape = [draw.side(draw.sizes.rows), draw.side(draw.sizes.width)];
-  return { inputs: { x: normal(draw, shape, 3) }, upstream: normal(draw, shape) };
+  const inputs = { x: normal(draw, shape, 3) };
+  return { inputs, upstream: normal(draw, shape), cancels: CANCELS_TOO };
 }
