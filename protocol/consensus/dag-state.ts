@@ -37,8 +37,8 @@ export class Vertex implements BlockRef {
   /** The block itself, until it is committed and handed out: a payload is large and the order needs it once. */
   block: VerifiedBlock | undefined;
   /** Notes of the base committer: functions of the history, which never changes. */
-  readonly supports: (Vertex | null)[] = [];
-  readonly certifies: (readonly Vertex[])[] = [];
+  supports: (Vertex | null)[] = [];
+  certifies: (readonly Vertex[])[] = [];
 
   constructor(source: VertexSource, parents: readonly Vertex[], block?: VerifiedBlock) {
     this.round = source.round;
@@ -60,6 +60,9 @@ interface RoundOfVertices {
 }
 
 const NONE: readonly Vertex[] = [];
+/** Of vertices that are forgotten; frozen, since nobody asks about them any more. */
+const NO_NOTES: never[] = [];
+Object.freeze(NO_NOTES);
 
 export class DagState {
   private readonly committee: Committee;
@@ -172,8 +175,8 @@ export class DagState {
       for (const vertex of this.at(r)) {
         vertex.parents = NONE; // or the chain of parents would keep every block since genesis
         vertex.block = undefined;
-        vertex.supports.length = 0;
-        vertex.certifies.length = 0;
+        vertex.supports = NO_NOTES;
+        vertex.certifies = NO_NOTES;
       }
       this.rounds.delete(r);
     }
