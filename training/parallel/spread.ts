@@ -6,6 +6,7 @@
  */
 import { present } from "../../base/errors.ts";
 import { tf, type Tensor, type Tensor2D, type Variable } from "../../models/backend.ts";
+import { namingTensors } from "../../models/memory-error.ts";
 import type { TransformerEncoder } from "../../models/transformer.ts";
 import type { StepGradients } from "../gradients.ts";
 import type { EmbeddingLoss, EmbeddingStep } from "../objective.ts";
@@ -21,7 +22,7 @@ export interface SpreadGradients extends StepGradients {
 }
 
 /**
- * The same bits on every rank. Leaves no tensors.
+ * The same bits on every rank. Leaves no tensors. @throws SomaError OUT_OF_MEMORY (resources), and what a group throws
  * @param steps  with this rank's rows of each batch alone; it may have none of some
  */
 export async function spreadGradients(
@@ -37,13 +38,15 @@ export async function spreadGradients(
   let exampleCount = 0;
   for (const { batches, lossOf } of steps) {
     const own = batches.filter(({ size }) => size > 0);
-    const recording = Recording.of(() => own.map((batch) => encoder.forward(batch)));
+    const recording = namingTensors(() =>
+      Recording.of(() => own.map((batch) => encoder.forward(batch))),
+    );
     const gathered = await gatherBatches(
       batches.map(({ size }) => size),
       recording.outputs,
       group,
     );
-    const whole = gradientsOfLoss(lossOf, gathered, parameters);
+    const whole = namingTensors(() => gradientsOfLoss(lossOf, gathered, parameters));
     loss += share * whole.loss;
     for (const [name, value] of Object.entries(whole.parts))
       parts[name] = (parts[name] ?? 0) + share * value;
@@ -53,7 +56,9 @@ export async function spreadGradients(
     if (own.length === 0) {
       recording.dispose();
     } else {
-      const grads = recording.gradients(whole.upstream, [...parameters.values()]);
+      const grads = namingTensors(() =>
+        recording.gradients(whole.upstream, [...parameters.values()]),
+      );
       sums.add(grads, share);
       tf.dispose(Object.values(grads));
     }

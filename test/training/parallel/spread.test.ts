@@ -3,7 +3,7 @@ import { createHash, randomUUID } from "node:crypto";
 import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { present } from "../../../base/errors.ts";
 import { startBackend, tf } from "../../../models/backend.ts";
 import { computeGradients, takeToHost } from "../../../training/gradients.ts";
@@ -36,6 +36,9 @@ joinTeam(async (rendezvous, job) => {
   await rendezvous.meet(hash.digest("hex"));
 });
 `;
+
+// Processes that wait for each other take their time where others want the same cores.
+vi.setConfig({ testTimeout: 240_000 });
 
 let program: string;
 beforeAll(async () => {
