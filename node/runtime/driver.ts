@@ -99,6 +99,8 @@ export class ConsensusDriver {
   private effectIndex = 0;
   /** Our last block is asked for: also of peers that come later, as all do when a node starts. */
   private asksOwnBlock = false;
+  /** Until the application is up to date, the core takes no step: its commits would come before those of the log. */
+  private isReplaying = true;
   private isPumping = false;
   private isFlushing = false;
   private isStopped = false;
@@ -135,7 +137,9 @@ export class ConsensusDriver {
       const replayedCount = result.index - this.watermark.index;
       this.watermark = result;
       this.options.onNotice({ kind: "started", replayedCount, cutBytes });
-      this.enqueue({ kind: "started" });
+      this.isReplaying = false;
+      this.queue.unshift({ event: { kind: "started" }, release: undefined }); // before what was submitted meanwhile
+      this.pump();
       this.listen();
     }).run();
   }
@@ -239,7 +243,7 @@ export class ConsensusDriver {
 
   /** Perform what is to be performed, then step, until nothing is left or the disk is waited for. Never nested. */
   private pump(): void {
-    if (this.isPumping || this.isFlushing) return;
+    if (this.isPumping || this.isFlushing || this.isReplaying) return;
     const core = present(this.core, "a driver is started before it is given events");
     this.isPumping = true;
     while (this.canGoOn()) {
