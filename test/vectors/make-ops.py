@@ -1,7 +1,7 @@
 """Writes ops.json: what PyTorch answers for every op of models/ops, and for the optimiser, in float64.
 
 In a throw-away environment:
-    python3 -m venv VENV && VENV/bin/pip install torch numpy
+    python3 -m venv VENV && VENV/bin/pip install torch==2.15.0 numpy==2.4.6
     VENV/bin/python test/vectors/make-ops.py
 
 Inputs are float32 with three decimals (short in the file, exact after rounding), or whole numbers where a case is
