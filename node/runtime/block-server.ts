@@ -107,7 +107,7 @@ export class BlockServer {
   }
 
   /**
-   * The longest start of `commits` whose last one has a quorum of votes in the log, looked for in the blocks that follow
+   * The longest start of `commits` whose last one has enough votes in the log, looked for in the blocks that follow
    * commit `start`; if there is none, in many that follow the first.
    */
   private certify(

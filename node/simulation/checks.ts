@@ -40,6 +40,8 @@ interface Stand {
   round: Round;
   /** By round: what it has shown as its own block. */
   readonly shown: Map<Round, Uint8Array>;
+  /** Up to here it has lost, through no fault of its own, the memory of what it signed. */
+  forgottenRound: Round;
 }
 
 export interface ChecksOptions {
@@ -60,7 +62,7 @@ export class Checks {
   constructor(options: ChecksOptions) {
     this.options = options;
     for (const each of options.correct) {
-      this.stands.set(each, { index: 0, round: 0, shown: new Map() });
+      this.stands.set(each, { index: 0, round: 0, shown: new Map(), forgottenRound: 0 });
     }
   }
 
@@ -129,8 +131,9 @@ export class Checks {
     const round = roundOf(block);
     const shown = stand?.shown.get(round);
     if (stand === undefined || shown === block) return;
-    if (shown === undefined) stand.shown.set(round, block);
-    else if (!equalBytes(shown, block)) {
+    stand.shown.set(round, block);
+    if (shown !== undefined && equalBytes(shown, block)) return;
+    if (shown !== undefined && round > stand.forgottenRound) {
       this.violate("equivocation", validator, `two blocks of round ${round}`);
     }
     if (!isDurable) {
@@ -138,9 +141,10 @@ export class Checks {
     }
   }
 
-  /** Its disk and its keys' history are lost: what it showed before may be shown anew. */
+  /** It has lost all that it knew of its past, and counts among the faulty: other blocks of those rounds are no surprise. */
   forgotten(validator: AuthorityIndex): void {
-    this.stands.get(validator)?.shown.clear();
+    const stand = this.stands.get(validator);
+    if (stand !== undefined) stand.forgottenRound = Math.max(0, ...stand.shown.keys());
   }
 
   blamed(validator: AuthorityIndex, by: AuthorityIndex, why: string): void {

@@ -1,6 +1,8 @@
 /**
- * Which blocks vouch for which commit. A block votes for every commit that its author made since its block before; once
- * the votes for one commit have a quorum, the signed headers that carry them prove it to anyone.
+ * Which blocks vouch for which commit. A block votes for every commit that its author made since its block before. Once
+ * one of the voters must be honest (validity), the signed headers that carry the votes prove the commit to anyone: honest
+ * validators make the same commits. A quorum of votes would prove no more and may never come: of the quorum that is
+ * ahead the faulty need not vote for what they claim, and the rest may be waiting for the very node that asks.
  */
 import { equalBytes } from "../base/bytes.ts";
 import type { AuthorityIndex, BlockRef, CommitVote, SignedHeader } from "./block.ts";
@@ -34,15 +36,15 @@ export class CertifierIndex {
     }
   }
 
-  /** Blocks of distinct authors with a quorum of stake that vote for the commit; undefined while there are too few. */
+  /** Blocks of distinct authors that vote for the commit, one of them honest; undefined while there are too few. */
   certifiersOf(commit: Named): readonly BlockRef[] | undefined {
     const authors = new StakeAggregator(this.committee);
     const blocks: BlockRef[] = [];
     for (const { vote, block } of this.votes.get(commit.index) ?? []) {
-      if (authors.isQuorum) break;
+      if (authors.isValidity) break;
       if (equalBytes(vote.digest, commit.digest) && authors.add(block.author)) blocks.push(block);
     }
-    return authors.isQuorum ? blocks : undefined;
+    return authors.isValidity ? blocks : undefined;
   }
 
   /** Votes for commits before `index` are no longer needed. */
@@ -51,7 +53,7 @@ export class CertifierIndex {
   }
 }
 
-/** True if the headers, already verified, hold a quorum of votes for the commit. */
+/** True if the headers, already verified, hold votes for the commit by so many that one is honest. */
 export function isCertified(
   commit: Named,
   headers: readonly SignedHeader[],
@@ -64,7 +66,7 @@ export function isCertified(
     );
     if (votes) authors.add(header.author);
   }
-  return authors.isQuorum;
+  return authors.isValidity;
 }
 
 /** The highest commit that each validator has voted for: how far the others are. */

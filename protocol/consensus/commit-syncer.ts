@@ -1,6 +1,6 @@
 /**
  * Catching up by commits. A node that is far behind does not decide again what a quorum has decided: it fetches
- * commits, in ranges from several peers at once, checks the chain of their digests and the quorum of votes for the last
+ * commits, in ranges from several peers at once, checks the chain of their digests and the votes for the last
  * of each range, and fetches the blocks that they name, which need no further check than their digest.
  * Source: guides: consensus, 3.10 and 6.2.
  */
@@ -146,7 +146,7 @@ export class CommitSyncer {
     if (!isCertified(last, headers, committee)) {
       throw new RejectedError(
         "COMMIT_NOT_CERTIFIED",
-        `commit ${last.index} comes without a quorum of votes`,
+        `commit ${last.index} comes with too few votes`,
       );
     }
     this.gaps.pop();

@@ -281,19 +281,20 @@ describe("blocks of certified commits", () => {
 });
 
 describe("certificates", () => {
-  test("exist once a quorum has voted, with one header an author, and prove only their own commit", () => {
+  test("exist once one voter must be honest, with one header an author, and prove only their own commit", () => {
     const index = new CertifierIndex(loop.committee);
     const commit = present(server.commits[4], "a commit");
     const voters = [...server.blocks.values()]
       .map((bytes) => new Block(bytes, VOTES_MAX))
       .filter((block) => block.commitVotes.some((vote) => vote.index === commit.index));
     expect(voters.length).toBe(4); // everybody votes once for every commit
-    for (const block of voters.slice(0, 2)) index.add(block);
+    index.add(present(voters[0], "a block"));
     expect(index.certifiersOf(commit)).toBeUndefined();
     index.add(present(voters[0], "a block")); // again
     expect(index.certifiersOf(commit)).toBeUndefined();
+    index.add(present(voters[1], "a block"));
     index.add(present(voters[2], "a block"));
-    expect(index.certifiersOf(commit)?.length).toBe(3);
+    expect(index.certifiersOf(commit)?.length).toBe(2);
     expect(index.certifiersOf({ ...commit, digest: new Uint8Array(32) })).toBeUndefined();
     expect(isCertified(commit, voters, loop.committee)).toBe(true);
     expect(isCertified({ ...commit, index: 6 }, voters, loop.committee)).toBe(false);
