@@ -22,7 +22,7 @@ export function registerConsensusBench(bench: Command): void {
     )
     .option("--crashed <n>", "validators that are never started", "0")
     .option("--delay-ms <n>", "added to each message, one way", "0")
-    .option("--round-delay-ms <n>", "least time between two blocks of a validator", "25")
+    .option("--round-delay-ms <n>", "least time between two blocks of a validator", "10")
     .option("--log <where>", "disk or memory (default: disk; with --transport memory: memory)")
     .option("--log-dir <folder>", "where the logs go while it runs (default: the system's)")
     .option("--json", "one JSON document on stdout")

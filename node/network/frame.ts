@@ -80,7 +80,7 @@ export class FrameReader {
       );
     }
     // Not from Node's pool, which a kept block would hold whole; not zeroed: every byte is written before it is read.
-    return Buffer.allocUnsafeSlow(length - 1);
+    return new Uint8Array(Buffer.allocUnsafeSlow(length - 1).buffer);
   }
 
   /** Fill `target` from `start` on with what has come. @returns how many bytes */
