@@ -42,7 +42,17 @@ async function trainTiny(
   return { code, stdout, stderr };
 }
 
-const TINY = ["tiny", "--steps", "6", "--batch-size", "8", "--set", "validation.groups=0"];
+/** Many more than are drawn ahead: a thread that is to die has its time to, however busy the machine is. */
+const STEPS = 24;
+const TINY = [
+  "tiny",
+  "--steps",
+  String(STEPS),
+  "--batch-size",
+  "8",
+  "--set",
+  "validation.groups=0",
+];
 const workers = (count: number): readonly string[] => ["--set", `inputWorkers=${count}`];
 const weightsOf = (run: string): Promise<Buffer> =>
   readFile(join(folder, run, "checkpoints/state/optimizer.safetensors"));
@@ -53,7 +63,7 @@ test("a run is the same to the byte however many threads draw for it, and says h
   );
   for (const { code, stdout, stderr } of await Promise.all(runs)) {
     expect(code, stderr).toBe(0);
-    expect(stderr).toMatch(/6 steps in .* s, \d+ % waiting for data/);
+    expect(stderr).toMatch(/24 steps in .* s, \d+ % waiting for data/);
     const { inputWaitShare } = JSON.parse(stdout) as { inputWaitShare: number };
     expect(inputWaitShare).toBeGreaterThan(0);
     expect(inputWaitShare).toBeLessThan(1);
@@ -75,14 +85,15 @@ test("a thread that dies ends the run; what was trained is saved, and goes on to
      parentPort.on("message", ({ step }) => { if (step === 4) setTimeout(() => process.exit(7)); });`,
   );
   const out = join(folder, "lost");
-  const { code, stderr } = await trainTiny([...TINY, ...workers(1), "--out", out]);
+  const { code, stderr } = await trainTiny([...TINY, ...workers(1), "--out", out]).finally(() =>
+    rename(join(program, "training/input/sound-worker.js"), entry),
+  );
   expect(code).toBe(1);
   expect(stderr).toMatch(/error\[INPUT_WORKER_LOST\]: a thread .* ended with code 7; .*--resume/);
   const { step } = (await readState(join(out, "checkpoints/state"))).counters;
   expect(step).toBeGreaterThan(0);
-  expect(step).toBeLessThan(6);
+  expect(step).toBeLessThan(STEPS);
 
-  await rename(join(program, "training/input/sound-worker.js"), entry);
   const resumed = await trainTiny(["--resume", out]);
   expect(resumed.code, resumed.stderr).toBe(0);
   expect((await weightsOf("lost")).equals(await weightsOf("own"))).toBe(true);
