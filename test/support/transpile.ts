@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 import ts from "typescript";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
-const WINGS = ["base", "tokenizers", "datasets", "models", "training", "node", "bench"];
+const WINGS = ["base", "tokenizers", "datasets", "models", "training", "protocol", "node", "bench"];
 
 /**
  * @param also  files of the tests that it needs, by path in the repository
