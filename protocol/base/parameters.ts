@@ -49,7 +49,7 @@ export interface ConsensusParameters {
   readonly synchronizeIntervalMs: number;
 
   // ---- catching up ----
-  /** Commits behind the quorum from which a node fetches commits instead of deciding. */
+  /** Commits behind an honest validator from which a node fetches commits instead of deciding. */
   readonly commitLagStart: number;
   /** Commits behind from which live blocks are refused, after their votes were read. */
   readonly commitLagRefuse: number;

@@ -69,7 +69,10 @@ export function isCertified(
   return authors.isValidity;
 }
 
-/** The highest commit that each validator has voted for: how far the others are. */
+/**
+ * The highest commit that each validator has voted for: how far the others are. What so many claim that one of them is
+ * honest has been made. To wait for the claims of a quorum would be to wait for the faulty.
+ */
 export class CommitProgress {
   private readonly committee: Committee;
   private readonly highest: number[];
@@ -92,25 +95,25 @@ export class CommitProgress {
     return this.highest[author] ?? 0;
   }
 
-  /** Has a quorum made commit `index`? Costs nothing while nobody claims it. */
+  /** Has an honest validator made commit `index`? Costs nothing while nobody claims it. */
   isReached(index: number): boolean {
     if (index > this.top) return false;
     let stake = 0;
     this.highest.forEach((highest, author) => {
       if (highest >= index) stake += this.committee.stake(author);
     });
-    return stake >= this.committee.quorum;
+    return stake >= this.committee.validity;
   }
 
-  /** The highest commit that a quorum has made. */
-  quorumIndex(): number {
+  /** The highest commit that an honest validator is known to have made. */
+  knownIndex(): number {
     const descending = this.highest
       .map((index, author) => ({ index, stake: this.committee.stake(author) }))
       .sort((a, b) => b.index - a.index);
     let stake = 0;
     for (const each of descending) {
       stake += each.stake;
-      if (stake >= this.committee.quorum) return each.index;
+      if (stake >= this.committee.validity) return each.index;
     }
     return 0;
   }

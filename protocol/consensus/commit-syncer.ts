@@ -61,15 +61,29 @@ export class CommitSyncer {
   private fetchedBytes = 0;
   private rotation = 0;
   private due: Milliseconds = Infinity;
+  /** When commits, or blocks of commits, came this way last. */
+  private progressAt: Milliseconds = 0;
+  private observedAt: Milliseconds = 0;
 
   constructor(options: CommitSyncerOptions) {
     this.options = options;
     this.rotation = options.ownIndex;
   }
 
-  /** True while this node is far behind the quorum. */
+  /**
+   * True while this node is far behind and gets on this way. Where nothing comes, it goes on as if it were not behind:
+   * others may be waiting for its blocks before they can give it anything.
+   */
   get isCatchingUp(): boolean {
-    return this.isActive;
+    return (
+      this.isActive && this.observedAt < this.progressAt + this.options.parameters.fetchTimeoutMs
+    );
+  }
+
+  /** So far behind that live blocks would only pile up: their votes are enough, commits do the rest. */
+  isFar(lastIndex: number): boolean {
+    const { progress, parameters } = this.options;
+    return this.isCatchingUp && progress.isReached(lastIndex + parameters.commitLagRefuse);
   }
 
   get dueAt(): Milliseconds {
@@ -80,8 +94,10 @@ export class CommitSyncer {
   observe(lastIndex: number, now: Milliseconds): void {
     const { progress, parameters } = this.options;
     const start = parameters.commitLagStart;
+    this.observedAt = now;
     if (!this.isActive && progress.isReached(lastIndex + start)) {
       this.isActive = true;
+      this.progressAt = now;
       this.nextIndex = Math.max(this.nextIndex, lastIndex + 1);
       this.due = now;
     } else if (
@@ -151,6 +167,7 @@ export class CommitSyncer {
     }
     this.gaps.pop();
     this.due = now;
+    this.progressAt = now;
     if (last.index < open.toIndex) {
       this.gaps.push({ fromIndex: last.index + 1, toIndex: open.toIndex });
     }
@@ -176,6 +193,7 @@ export class CommitSyncer {
         if (ref === undefined) throw new RejectedError("NOT_ASKED_FOR", `block ${key}`);
         this.keep(key, this.options.verifier.certified(block, ref));
         asked.delete(key);
+        this.progressAt = now;
       }
     } finally {
       this.blockQueue = [...asked.values(), ...this.blockQueue];
@@ -253,11 +271,11 @@ export class CommitSyncer {
 
   private askForCommits(lastIndex: number, now: Milliseconds): readonly CommitRequest[] {
     const { parameters, progress, nextRequestId } = this.options;
-    const quorumIndex = progress.quorumIndex();
+    const knownIndex = progress.knownIndex();
     const window = parameters.commitFetchesMax * parameters.commitsPerFetchMax;
     const asked: CommitRequest[] = [];
     while (this.openCommits.size < parameters.commitFetchesMax) {
-      const range = this.nextRange(lastIndex, Math.min(quorumIndex, lastIndex + window));
+      const range = this.nextRange(lastIndex, Math.min(knownIndex, lastIndex + window));
       if (range === undefined) break;
       const peer = this.nextPeer((each) => progress.of(each) >= range.toIndex);
       if (peer === undefined) {

@@ -81,7 +81,7 @@ export class ConsensusCore implements Machine<ConsensusEvent, ConsensusEffect> {
       decidedRound: this.decidedRound,
       lastCommit: linearizer.lastCommit,
       lastCommitDigest: linearizer.lastDigest,
-      quorumCommitIndex: this.parts.progress.quorumIndex(),
+      knownCommitIndex: this.parts.progress.knownIndex(),
       isCatchingUp: this.parts.commitSyncer.isCatchingUp,
       suspendedCount: manager.suspendedCount,
       wantedCount: manager.wanted.size,
@@ -116,9 +116,8 @@ export class ConsensusCore implements Machine<ConsensusEvent, ConsensusEffect> {
         return;
       case "blocksReceived": {
         const blocks = this.parts.intake.blocks(event.from, event.blocks, event.now, out);
-        // Far behind, live blocks would only pile up: their votes were read, commit sync does the rest.
-        const refuseAt = this.parts.linearizer.lastIndex + this.options.parameters.commitLagRefuse;
-        if (!this.parts.progress.isReached(refuseAt)) this.accept(blocks, event.from, out);
+        const { commitSyncer, linearizer } = this.parts;
+        if (!commitSyncer.isFar(linearizer.lastIndex)) this.accept(blocks, event.from, out);
         return;
       }
       case "blocksFetched":

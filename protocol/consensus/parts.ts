@@ -40,7 +40,7 @@ export interface ConsensusProgress {
   readonly decidedRound: Round;
   readonly lastCommit: Commit | undefined;
   readonly lastCommitDigest: Digest;
-  readonly quorumCommitIndex: number;
+  readonly knownCommitIndex: number;
   readonly isCatchingUp: boolean;
   readonly suspendedCount: number;
   readonly wantedCount: number;

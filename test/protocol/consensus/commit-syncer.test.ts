@@ -72,6 +72,24 @@ function certifiersOf(index: number): readonly Uint8Array[] {
 const firstOf = (requests: readonly CommitRequest[]): CommitRequest =>
   present(requests[0], "a request");
 
+test("a node to which nothing comes goes on as if it were not behind, until something does", () => {
+  const { syncer, ask } = setUp();
+  const timeout = parameters.fetchTimeoutMs;
+  expect(syncer.isCatchingUp).toBe(true);
+  syncer.observe(0, timeout - 1);
+  expect(syncer.isCatchingUp).toBe(true);
+  syncer.observe(0, timeout);
+  expect(syncer.isCatchingUp).toBe(false);
+  const request = firstOf(ask(timeout)); // and goes on asking
+  syncer.commitsFetched(
+    request.request,
+    commitBytes(request),
+    certifiersOf(request.toIndex),
+    timeout,
+  );
+  expect(syncer.isCatchingUp).toBe(true);
+});
+
 test("a node that is near asks for nothing", () => {
   const { syncer } = setUp();
   const last = server.commits.length;
@@ -302,7 +320,7 @@ describe("certificates", () => {
     expect(index.certifiersOf(commit)).toBeUndefined();
   });
 
-  test("the quorum's commit is the highest that a quorum has reached, whatever the rest claims", () => {
+  test("the known commit is the highest that an honest validator has reached, whatever the faulty claim", () => {
     const progress = new CommitProgress(loop.committee);
     const claim = (author: number, index: number): void => {
       const block = [...server.blocks.values()]
@@ -315,13 +333,13 @@ describe("certificates", () => {
       progress.note(header);
     };
     claim(0, 1_000_000);
-    expect([progress.quorumIndex(), progress.isReached(1)]).toEqual([0, false]);
+    expect([progress.knownIndex(), progress.isReached(1)]).toEqual([0, false]);
     claim(1, 7);
     claim(2, 5);
-    expect(progress.quorumIndex()).toBe(5);
-    expect([progress.isReached(5), progress.isReached(6)]).toEqual([true, false]);
+    expect(progress.knownIndex()).toBe(7);
+    expect([progress.isReached(7), progress.isReached(8)]).toEqual([true, false]);
     claim(3, 9);
-    expect(progress.quorumIndex()).toBe(7);
+    expect(progress.knownIndex()).toBe(9);
     claim(3, 2); // an older block of D, late
     expect(progress.of(3)).toBe(9);
   });
