@@ -37,10 +37,18 @@ export type PeerRequest = Extract<
 export class BlockServer {
   private readonly options: BlockServerOptions;
   private readonly openByPeer: number[];
+  /** How often each peer's connection was lost. */
+  private readonly lostByPeer: number[];
 
   constructor(options: BlockServerOptions) {
     this.options = options;
     this.openByPeer = Array.from({ length: options.committee.size }, () => 0);
+    this.lostByPeer = Array.from({ length: options.committee.size }, () => 0);
+  }
+
+  /** What it asked before is no longer answered: a peer that starts anew numbers its requests anew. */
+  disconnected(peer: AuthorityIndex): void {
+    this.lostByPeer[peer] = (this.lostByPeer[peer] ?? 0) + 1;
   }
 
   /** @param release called when the answer is sent or given up */
@@ -51,9 +59,11 @@ export class BlockServer {
       return;
     }
     this.openByPeer[peer] = open + 1;
+    const lost = this.lostByPeer[peer];
     const reply = (answer: PeerMessage): void => {
       this.openByPeer[peer] = (this.openByPeer[peer] ?? 1) - 1;
-      this.options.network.send(peer, answer); // no room: the peer asks again
+      // Where there is no room, the peer asks again.
+      if (this.lostByPeer[peer] === lost) this.options.network.send(peer, answer);
       release();
     };
     this.find(peer, message, reply);

@@ -181,6 +181,7 @@ export class ConsensusDriver {
       disconnected: (peer) => {
         if (this.isStopped) return;
         this.streams.disconnected(peer);
+        this.server.disconnected(peer);
         for (const request of this.requests.takeAll(peer)) {
           this.enqueue({ kind: "fetchFailed", request });
         }
