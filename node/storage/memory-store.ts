@@ -1,6 +1,7 @@
 /**
  * The log in memory: for measurements without a disk, and for tests. It answers at once, before the call returns, and
- * takes every flush for durable. What it holds survives a driver, not a process.
+ * takes every flush for durable. What it holds survives a driver, not a process; of blocks it may be told to keep only the
+ * newest, so that a long measurement does not fill the memory.
  */
 import { toHex } from "../../protocol/base/bytes.ts";
 import type { AuthorityIndex, BlockRef, Round } from "../../protocol/consensus/block.ts";
@@ -8,13 +9,22 @@ import { encodeCommit } from "../../protocol/consensus/commit.ts";
 import type { LogRecord, RecoveredRecord } from "../../protocol/consensus/events.ts";
 import type { AppliedRecord, RecoveredState, Store } from "../runtime/ports.ts";
 
-interface Kept {
-  readonly kind: "block" | "commit";
-  readonly bytes: Uint8Array;
+type Kept =
+  | { readonly kind: "commit"; readonly bytes: Uint8Array }
+  | { readonly kind: "block"; readonly bytes: Uint8Array; readonly key: string };
+
+export interface MemoryStoreOptions {
+  /** Of blocks that are kept; older ones are forgotten. No limit if it is not given. */
+  readonly blockBytesMax?: number;
 }
 
 export class MemoryStore implements Store {
-  private readonly log: Kept[] = [];
+  private readonly blockBytesMax: number;
+  /** Undefined where a block was forgotten. */
+  private readonly log: (Kept | undefined)[] = [];
+  private blockBytes = 0;
+  /** Place of the oldest record that may be a block which is kept. */
+  private oldest = 0;
   private readonly blocks = new Map<string, Uint8Array>();
   /** Place in the log of commit index − 1. */
   private readonly commitPlaces: number[] = [];
@@ -22,8 +32,12 @@ export class MemoryStore implements Store {
   private applied: AppliedRecord | undefined;
   private highestSignedRound: Round = 0;
 
+  constructor({ blockBytesMax = Infinity }: MemoryStoreOptions = {}) {
+    this.blockBytesMax = blockBytesMax;
+  }
+
   recover(): RecoveredState {
-    const records: readonly RecoveredRecord[] = [...this.log];
+    const records: readonly RecoveredRecord[] = this.log.flatMap((record) => record ?? []);
     return {
       log: { records, highestSignedRound: this.highestSignedRound },
       lastCommitIndex: this.commitPlaces.length,
@@ -40,9 +54,22 @@ export class MemoryStore implements Store {
         continue;
       }
       const { author, round, digest, bytes } = record.block;
-      this.log.push({ kind: "block", bytes });
-      this.blocks.set(toHex(digest), bytes);
+      const key = toHex(digest);
+      this.log.push({ kind: "block", bytes, key });
+      this.blocks.set(key, bytes);
       if (round > this.lastRound(author)) this.last.set(author, { round, bytes });
+      this.blockBytes += bytes.length;
+    }
+    this.forget();
+  }
+
+  private forget(): void {
+    for (; this.blockBytes > this.blockBytesMax; this.oldest++) {
+      const record = this.log[this.oldest];
+      if (record?.kind !== "block") continue;
+      this.log[this.oldest] = undefined;
+      this.blocks.delete(record.key);
+      this.blockBytes -= record.bytes.length;
     }
   }
 

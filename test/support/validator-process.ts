@@ -153,7 +153,12 @@ async function main(options: ValidatorProcessOptions): Promise<void> {
       case "banned":
         say({ kind: "complaint", what: JSON.stringify(notice) });
         return;
-      default:
+      case "connected":
+      case "disconnected":
+      case "clockAhead":
+      case "epochEnded":
+      case "transactionsProposed":
+      case "transactionsRefused":
         return;
     }
   };

@@ -22,6 +22,9 @@ import type { ConsensusBenchSettings, ValidatorReport } from "./settings.ts";
 /** Commits told at the end, for validators that have not come equally far to be compared. */
 const LAST_COMMITS = 500;
 
+/** Of blocks in a log in memory: what peers may still ask for in a short run. */
+const MEMORY_LOG_BYTES = 64 * 2 ** 20;
+
 interface Submitted {
   readonly dueAt: number;
   readonly count: number;
@@ -80,7 +83,7 @@ export class MeasuredValidator {
     const store: Store =
       settings.log === "disk"
         ? openLogStore({ disk: new FolderDisk(folder), identity: committee.genesisDigest })
-        : new MemoryStore();
+        : new MemoryStore({ blockBytesMax: MEMORY_LOG_BYTES });
     this.node = makeConsensusNode({
       committee,
       ownIndex: index,
