@@ -31,9 +31,10 @@ export class TransactionLoad {
   private readonly template: Uint8Array;
   private timer: NodeJS.Timeout | undefined;
   private dueAt = 0;
-  private owed = 0;
+  private tickCount = 0;
+  private sentCount = 0;
   private batchCount = 0;
-  private transactionCount = 0;
+  private stampCount = 0;
 
   constructor(options: LoadOptions) {
     this.options = options;
@@ -64,10 +65,12 @@ export class TransactionLoad {
   private tick(): void {
     const now = performance.now();
     for (; this.dueAt + TICK_MS <= now; this.dueAt += TICK_MS) {
-      this.owed += (this.options.rate * TICK_MS) / 1000;
-      for (; this.owed >= 1;) {
-        const count = Math.min(Math.floor(this.owed), TRANSACTIONS_PER_BATCH_MAX);
-        this.owed -= count;
+      this.tickCount++;
+      let owed = Math.floor((this.options.rate * this.tickCount * TICK_MS) / 1000) - this.sentCount;
+      while (owed > 0) {
+        const count = Math.min(owed, TRANSACTIONS_PER_BATCH_MAX);
+        owed -= count;
+        this.sentCount += count;
         this.options.submit(this.batch(count), this.dueAt);
       }
     }
@@ -79,7 +82,7 @@ export class TransactionLoad {
     for (let i = 0; i < count && this.options.transactionBytes >= STAMP_BYTES; i++) {
       const at = i * this.frameBytes + this.prefixBytes;
       stamp.setUint32(at, this.options.source, true);
-      stamp.setUint32(at + 4, this.transactionCount++, true);
+      stamp.setUint32(at + 4, this.stampCount++, true);
     }
     return { id: this.batchCount++, count, frames };
   }
