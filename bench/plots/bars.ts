@@ -1,5 +1,15 @@
 /** Ours against the floors: a panel a measure, a bar an encoder, all on one scale from 0 to 100 %. */
-import { ACCENT, drawing, element, fitText, heading, INK, MUTED, NEUTRAL, text } from "./svg.ts";
+import {
+  ACCENT,
+  drawing,
+  element,
+  fitText,
+  heading,
+  INK,
+  MUTED,
+  NEUTRAL,
+  text,
+} from "../../base/svg.ts";
 
 export interface BarsOptions {
   readonly title: string;

@@ -10,7 +10,7 @@ import {
   marker,
   MUTED,
   text,
-} from "./svg.ts";
+} from "../../base/svg.ts";
 
 export interface MapOptions {
   readonly title: string;

@@ -11,7 +11,7 @@ import {
   text,
   tickLabel,
   WRONG,
-} from "./svg.ts";
+} from "../../base/svg.ts";
 
 export interface GrowthCurve {
   readonly name: string;

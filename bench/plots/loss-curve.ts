@@ -11,7 +11,7 @@ import {
   text,
   tickLabel,
   ticks,
-} from "./svg.ts";
+} from "../../base/svg.ts";
 
 /** A line of a run's metrics.jsonl, as far as it is drawn. */
 export interface CurveLine {

@@ -1,5 +1,15 @@
 /** Retrieval as one sees it: a query and its five nearest, framed by whether they are right. */
-import { drawing, element, fitText, heading, INK, MUTED, RIGHT, text, WRONG } from "./svg.ts";
+import {
+  drawing,
+  element,
+  fitText,
+  heading,
+  INK,
+  MUTED,
+  RIGHT,
+  text,
+  WRONG,
+} from "../../base/svg.ts";
 
 /** A picture (a data: URL) or a text. */
 export type Shown =

@@ -9,14 +9,7 @@ import { lossCurve } from "../../../bench/plots/loss-curve.ts";
 import { withPixelText } from "../../../bench/plots/pixel-font.ts";
 import { drawPlots } from "../../../bench/plots/plots.ts";
 import { retrievalSheet } from "../../../bench/plots/retrieval-sheet.ts";
-import {
-  categoryStyle,
-  escape,
-  fitText,
-  text,
-  textWidth,
-  ticks,
-} from "../../../bench/plots/svg.ts";
+import { categoryStyle, escape, fitText, text, textWidth, ticks } from "../../../base/svg.ts";
 import { umapLayout } from "../../../bench/plots/umap.ts";
 import { drawsText } from "../../../bench/plots/write.ts";
 import type { Evaluation } from "../../../bench/quality/evaluation.ts";
