@@ -1,5 +1,5 @@
 /** Lets a plan's faults happen, brings back what they took down, and ends them all at the healing. */
-import { assert, type SomaError } from "../../base/errors.ts";
+import { assert, SomaError } from "../../base/errors.ts";
 import { type AuthorityIndex, authorName } from "../../protocol/consensus/block.ts";
 import { HIGHEST_SIGNED_FILE, LOG_FILE } from "../storage/log-store.ts";
 import { type EventQueue, type Micros, SECOND } from "./event-queue.ts";
@@ -54,11 +54,12 @@ export class FaultInjector {
   }
 
   /** A process is gone. @returns false if no fault of the plan explains it: it stays down */
-  died(index: AuthorityIndex, error: SomaError | undefined): boolean {
+  died(index: AuthorityIndex, error: unknown): boolean {
     const fate = this.fates.get(index);
     this.fates.delete(index);
-    this.note(index, 2, () => `died${error === undefined ? "" : ` of ${error.code}`}`);
-    if (error !== undefined && fate?.errors.includes(error.code) !== true) return false;
+    const code = error instanceof SomaError ? error.code : String(error);
+    this.note(index, 2, () => `died${error === undefined ? "" : ` of ${code}`}`);
+    if (error !== undefined && fate?.errors.includes(code) !== true) return false;
     if (fate?.isPowerLost === true) this.validator(index).disk.crash();
     const downFor = this.isHealed || fate === undefined ? SOON : fate.downFor;
     this.options.queue.after(downFor, () => {

@@ -8,7 +8,7 @@
 class Death extends Error {}
 
 export class Host {
-  private readonly onDeath: () => void;
+  private readonly onDeath: (error: unknown) => void;
   private lives = 0;
   private up = false;
   private paused = false;
@@ -16,8 +16,8 @@ export class Host {
   /** What the process may still ask for before it dies. */
   private effectsLeft = Infinity;
 
-  /** @param onDeath the process died of an armed crash */
-  constructor(onDeath: () => void) {
+  /** @param onDeath the process died: of an armed crash, then without an error, or of one that it threw */
+  constructor(onDeath: (error: unknown) => void) {
     this.onDeath = onDeath;
   }
 
@@ -52,8 +52,8 @@ export class Host {
     try {
       run();
     } catch (error) {
-      if (!(error instanceof Death)) throw error;
-      this.onDeath();
+      this.kill();
+      this.onDeath(error instanceof Death ? undefined : error);
     }
   }
 

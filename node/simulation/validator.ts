@@ -10,6 +10,7 @@ import type { Commit } from "../../protocol/consensus/commit.ts";
 import type {
   ConsensusEffect,
   ConsensusEvent,
+  LogRecord,
   RecoveredLog,
   TransactionBatch,
 } from "../../protocol/consensus/events.ts";
@@ -38,8 +39,10 @@ export interface Watcher {
   restored(validator: AuthorityIndex, watermark: Watermark): void;
   committed(validator: AuthorityIndex, commit: Commit, blocks: readonly Block[]): void;
   noticed(validator: AuthorityIndex, notice: DriverNotice): void;
+  /** Blocks and commits go into its log. */
+  logged(validator: AuthorityIndex, records: readonly LogRecord[]): void;
   /** Its process is gone. @param error why, if it ended by itself */
-  died(validator: AuthorityIndex, error: SomaError | undefined): void;
+  died(validator: AuthorityIndex, error: unknown): void;
 }
 
 export interface ValidatorOptions {
@@ -68,8 +71,8 @@ export class SimulatedValidator {
     this.index = options.index;
     this.disk = options.disk;
     this.skewMs = options.skewMs;
-    this.host = new Host(() => {
-      this.gone(undefined);
+    this.host = new Host((error) => {
+      this.gone(error);
     });
   }
 
@@ -111,7 +114,9 @@ export class SimulatedValidator {
       makeCore: (recovered) => makeCore(this.index, recovered),
       clock: this.clock(),
       network: this.network(ledger),
-      store: ledger.watch(this.store(), this.host),
+      store: ledger.watch(this.store(), this.host, (records) => {
+        watcher.logged(this.index, records);
+      }),
       application: this.application(),
       onNotice: (notice) => {
         watcher.noticed(this.index, notice);
@@ -130,7 +135,7 @@ export class SimulatedValidator {
     });
   }
 
-  private gone(error: SomaError | undefined): void {
+  private gone(error: unknown): void {
     this.driver = undefined;
     this.options.network.detach(this.index);
     this.options.watcher.died(this.index, error);
@@ -252,7 +257,7 @@ class OwnBlockLedger {
   }
 
   /** The store, watched; its calls are places to die. */
-  watch(store: Store, host: Host): Store {
+  watch(store: Store, host: Host, onAppend: (records: readonly LogRecord[]) => void): Store {
     this.recoveredRound = store.lastRound(this.ownIndex);
     return {
       recover: (options) => store.recover(options),
@@ -263,6 +268,7 @@ class OwnBlockLedger {
           this.appended.push(record.block.round);
         }
         store.append(records);
+        onAppend(records);
       },
       appendApplied: (record) => {
         host.effect();

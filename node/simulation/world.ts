@@ -2,13 +2,18 @@
  * A whole network in one thread: n validators, virtual time, one seed. Nothing here waits: the next event is taken and
  * happens, until the run has reached its round and has shown that what failed has healed. Same seed, same run.
  */
-import { present, type SomaError } from "../../base/errors.ts";
+import { present } from "../../base/errors.ts";
+import { toHex } from "../../protocol/base/bytes.ts";
 import type { Machine } from "../../protocol/base/effects.ts";
 import type { ConsensusParameters } from "../../protocol/base/parameters.ts";
 import type { AuthorityIndex, Block, Round } from "../../protocol/consensus/block.ts";
-import { BlockVerifier } from "../../protocol/consensus/block-verifier.ts";
+import { BlockVerifier, type VerifiedBlock } from "../../protocol/consensus/block-verifier.ts";
 import { ConsensusCore } from "../../protocol/consensus/core.ts";
-import type { ConsensusEffect, ConsensusEvent } from "../../protocol/consensus/events.ts";
+import type {
+  ConsensusEffect,
+  ConsensusEvent,
+  LogRecord,
+} from "../../protocol/consensus/events.ts";
 import {
   type LeaderSchedule,
   StakeWeightedSchedule,
@@ -41,6 +46,8 @@ export interface WorldOptions {
   /** Every correct validator commits a leader of this round or a later one. */
   readonly rounds: Round;
   readonly sink?: TraceSink;
+  /** Keep every block that goes into this validator's log, for a drawing. */
+  readonly keepsBlocksOf?: AuthorityIndex;
   /** In place of the core: how a test plants a bug. */
   readonly makeCore?: (options: ConsensusOptions) => Machine<ConsensusEvent, ConsensusEffect>;
 }
@@ -61,6 +68,8 @@ export class World {
   readonly network: SimulatedNetwork;
   readonly workload: Workload;
   readonly validators = new Map<AuthorityIndex, SimulatedValidator>();
+  /** By digest. */
+  readonly keptBlocks = new Map<string, VerifiedBlock>();
   private readonly options: WorldOptions;
   private readonly queue = new EventQueue();
   private readonly schedule: LeaderSchedule;
@@ -178,7 +187,9 @@ export class World {
     const { seed, seats, parameters, plan } = this.options;
     const { committee, checkSignature } = seats;
     const name = present(plan.faulty.get(index), "it is faulty");
-    const host = new Host(() => undefined);
+    const host = new Host((error) => {
+      throw error; // a mistake of ours
+    });
     const validator = new FaultyValidator({
       index,
       committee,
@@ -224,6 +235,9 @@ export class World {
       noticed: (validator, notice) => {
         this.noticed(validator, notice);
       },
+      logged: (validator, records) => {
+        if (validator === this.options.keepsBlocksOf) this.keepBlocks(records);
+      },
       died: (validator, error) => {
         this.died(validator, error);
       },
@@ -255,9 +269,14 @@ export class World {
     }
   }
 
-  private died(validator: AuthorityIndex, error: SomaError | undefined): void {
-    if (!this.injector.died(validator, error))
-      this.checks.halted(validator, String(error?.message));
+  private died(validator: AuthorityIndex, error: unknown): void {
+    if (!this.injector.died(validator, error)) this.checks.halted(validator, String(error));
+  }
+
+  private keepBlocks(records: readonly LogRecord[]): void {
+    for (const record of records) {
+      if (record.kind === "block") this.keptBlocks.set(toHex(record.block.digest), record.block);
+    }
   }
 
   // ---- what has no event of its own ----
