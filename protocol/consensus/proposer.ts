@@ -162,12 +162,18 @@ export class Proposer {
     return this.parents.isQuorum ? ancestors : undefined;
   }
 
+  /** A leader that has gone on without a block of this round will not make one any more: nobody waits for it. */
   private hasLeadersOf(round: Round): boolean {
     const { dag, schedule, ownIndex, parameters } = this.options;
     if (round < 1) return true;
     if (!parameters.pipelined && round % parameters.waveLength !== 0) return true;
     return schedule
       .leaders(round)
-      .every((leader) => leader === ownIndex || dag.blocksOf(round, leader).length > 0);
+      .every(
+        (leader) =>
+          leader === ownIndex ||
+          dag.blocksOf(round, leader).length > 0 ||
+          (dag.latest(leader)?.round ?? 0) > round,
+      );
   }
 }

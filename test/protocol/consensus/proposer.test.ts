@@ -109,6 +109,13 @@ describe("pace", () => {
     expect(at(5)).toBe("ready"); // round 4 is led by A
   });
 
+  test("does not wait for a leader that has gone on without a block of that round", () => {
+    const gone = { id: "B6", parents: ["B0", "A5", "C5", "D5"] };
+    const { proposer } = setUp([...rounds(5, ["A", "C", "D"]), gone]); // B leads round 5
+    const { kind } = proposer.readiness({ now: 100, clock: 6, clockSince: 100, decidedRound: 4 });
+    expect(kind).toBe("ready");
+  });
+
   test("keeps a distance between blocks at the clock, not while it fills a gap behind it", () => {
     const { proposer, propose } = setUp(rounds(6), { roundDelayMinMs: 50 });
     propose(5); // at 1000
