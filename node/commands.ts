@@ -1,9 +1,10 @@
-/** Commands of this wing: `soma serve`, `soma doctor`, `soma conformance`. Heavy modules are loaded by the action that needs them. */
+/** Commands of this wing: `soma serve`, `soma doctor`, `soma conformance`, `soma simulate`. Heavy modules are loaded by the action that needs them. */
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { say } from "../base/terminal.ts";
 import { EXIT_CODES } from "../base/errors.ts";
 import { registerConformanceCommand } from "./conformance-command.ts";
 import { registerDoctorCommand } from "./doctor-command.ts";
+import { registerSimulateCommand } from "./simulate-command.ts";
 
 interface ServeFlags {
   readonly host?: string;
@@ -18,6 +19,7 @@ interface ServeFlags {
 export function registerNodeCommands(program: Command): void {
   registerDoctorCommand(program);
   registerConformanceCommand(program);
+  registerSimulateCommand(program);
   program
     .command("serve")
     .summary("serve a checkpoint over HTTP, as OpenAI's API")

@@ -23,6 +23,9 @@ export interface SimulationOptions {
   readonly rounds: Round;
   readonly faults: AllowedFaults;
   readonly sink?: TraceSink;
+  readonly keepsBlocksOf?: AuthorityIndex | "first";
+  /** Let every node check every signature, as real ones do, in place of one for all: for measurements. */
+  readonly checksEachSignature?: boolean;
   readonly makeCore?: (options: ConsensusOptions) => Machine<ConsensusEvent, ConsensusEffect>;
   /** In place of what the seed draws. */
   readonly parameters?: Partial<ConsensusParameters>;
@@ -68,13 +71,17 @@ export function simulate(options: SimulationOptions): SimulationResult {
 export function runWorld(options: SimulationOptions): {
   readonly result: SimulationResult;
   readonly world: World;
+  readonly plan: FaultPlan;
 } {
   const { seed, validators, rounds, faults } = options;
   const rng = seededRng(seed, "setting");
   const drawn = faults.areDrawn ? drawSetting(validators, rng) : PLAIN;
   const parameters = consensusParameters({ ...drawn.parameters, ...options.parameters });
   if (validators < parameters.leadersPerRound) throw tooFew(validators, parameters.leadersPerRound);
-  const seats = takeSeats(drawn.stakes ?? Array.from({ length: validators }, () => 1));
+  const seats = takeSeats(
+    drawn.stakes ?? Array.from({ length: validators }, () => 1),
+    options.checksEachSignature !== true,
+  );
   const horizon =
     faults.kinds.length === 0 ? 0 : Math.max(HORIZON_MIN, rounds * ROUND_TIME * FAULT_SHARE);
   const { committee } = seats;
@@ -82,7 +89,7 @@ export function runWorld(options: SimulationOptions): {
   const plan = options.plan?.(drawnPlan) ?? drawnPlan;
   const world = new World({ ...options, seats, parameters, plan });
   world.run();
-  return { result: resultOf(options, plan, world), world };
+  return { result: resultOf(options, plan, world), world, plan };
 }
 
 interface Setting {

@@ -8,6 +8,7 @@ import type { Machine } from "../../protocol/base/effects.ts";
 import type { ConsensusParameters } from "../../protocol/base/parameters.ts";
 import type { AuthorityIndex, Block, Round } from "../../protocol/consensus/block.ts";
 import { BlockVerifier, type VerifiedBlock } from "../../protocol/consensus/block-verifier.ts";
+import type { Committee } from "../../protocol/consensus/committee.ts";
 import { ConsensusCore } from "../../protocol/consensus/core.ts";
 import type {
   ConsensusEffect,
@@ -46,8 +47,8 @@ export interface WorldOptions {
   /** Every correct validator commits a leader of this round or a later one. */
   readonly rounds: Round;
   readonly sink?: TraceSink;
-  /** Keep every block that goes into this validator's log, for a drawing. */
-  readonly keepsBlocksOf?: AuthorityIndex;
+  /** Keep every block that goes into the log of this validator, or of the first correct one: for a drawing. */
+  readonly keepsBlocksOf?: AuthorityIndex | "first";
   /** In place of the core: how a test plants a bug. */
   readonly makeCore?: (options: ConsensusOptions) => Machine<ConsensusEvent, ConsensusEffect>;
 }
@@ -70,6 +71,8 @@ export class World {
   readonly validators = new Map<AuthorityIndex, SimulatedValidator>();
   /** By digest. */
   readonly keptBlocks = new Map<string, VerifiedBlock>();
+  /** Whose blocks are kept. */
+  readonly viewer: AuthorityIndex | undefined;
   private readonly options: WorldOptions;
   private readonly queue = new EventQueue();
   private readonly schedule: LeaderSchedule;
@@ -86,6 +89,7 @@ export class World {
     const now = (): Micros => queue.now;
     const everyone = Array.from({ length: committee.size }, (_, i) => i);
     this.correct = everyone.filter((i) => !plan.faulty.has(i));
+    this.viewer = options.keepsBlocksOf === "first" ? this.correct[0] : options.keepsBlocksOf;
     this.jumpers = [...plan.faulty.values()].includes("jump");
     this.schedule = new StakeWeightedSchedule(committee, parameters.leadersPerRound);
     this.trace = new Trace(now, sink);
@@ -124,6 +128,12 @@ export class World {
         if (hasForgottenAll) this.checks.forgotten(validator);
       },
     });
+  }
+
+  /** The committee and what it has agreed on. */
+  get setting(): { readonly committee: Committee; readonly parameters: ConsensusParameters } {
+    const { seats, parameters } = this.options;
+    return { committee: seats.committee, parameters };
   }
 
   get now(): Micros {
@@ -236,7 +246,7 @@ export class World {
         this.noticed(validator, notice);
       },
       logged: (validator, records) => {
-        if (validator === this.options.keepsBlocksOf) this.keepBlocks(records);
+        if (validator === this.viewer) this.keepBlocks(records);
       },
       died: (validator, error) => {
         this.died(validator, error);
