@@ -18,9 +18,11 @@ export interface PlanOptions {
 
 /** Of so many seeds, this many switch a fault on. */
 const ACTIVE_OF_3 = 2;
-/** Source: guides: faults, F4 and F5, F1 and F2. */
+/** For who is healed of a partition and nothing else. Source: guides: faults, F4. */
 const COMMIT_LIMIT: Micros = 5 * SECOND;
-const COMMIT_LIMIT_CLOGGED: Micros = 10 * SECOND;
+/** After a clog, or against validators that go on breaking the rules. Source: guides: faults, F5. */
+const COMMIT_LIMIT_HARD: Micros = 10 * SECOND;
+/** Source: guides: faults, F1 and F2. */
 const BACK_LIMIT: Micros = 20 * SECOND;
 
 /** Source: guides: faults, F6. */
@@ -68,7 +70,7 @@ export function drawPlan(options: PlanOptions): FaultPlan {
     skewsMs: everyone.map(() => (isOn("skew") ? pick(SKEWS_MS, rng) : 0)),
     timed: draw.faults.toSorted((a, b) => a.at - b.at),
     healAt: draw.end,
-    commitLimit: isOn("clog") ? COMMIT_LIMIT_CLOGGED : COMMIT_LIMIT,
+    commitLimit: isOn("clog") || faulty.size > 0 ? COMMIT_LIMIT_HARD : COMMIT_LIMIT,
     backLimit: BACK_LIMIT,
   };
 }
