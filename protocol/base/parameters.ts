@@ -42,7 +42,6 @@ export interface ConsensusParameters {
   // ---- fetching blocks ----
   readonly fetchRefsMax: number;
   readonly fetchRequestsPerPeerMax: number;
-  readonly fetchPeersPerRefMax: number;
   readonly fetchTimeoutMs: number;
   /** How long a missed block may still come by itself before it is asked for. */
   readonly fetchDelayMs: number;
@@ -85,7 +84,6 @@ export const DEFAULT_CONSENSUS_PARAMETERS: ConsensusParameters = Object.freeze({
   pendingTransactionBytesMax: 64 * 1024 * 1024,
   fetchRefsMax: 32,
   fetchRequestsPerPeerMax: 5,
-  fetchPeersPerRefMax: 2,
   fetchTimeoutMs: 2000,
   fetchDelayMs: 50,
   synchronizeIntervalMs: 200,

@@ -1,7 +1,9 @@
 /**
- * Fetches blocks that others refer to and nobody has sent: first from the one who referred to them, then from their
- * author, then from everybody in turn; from two peers at a time at most, and never at once: what is missed is mostly on
- * its way already. Source: guides: consensus, 3.9 and 6.2.
+ * Fetches blocks that others refer to and nobody has sent: first from those who referred to them, then from their
+ * author, then from everybody in turn; of several the one that owes us the fewest answers, since a faulty one that keeps
+ * its block back does not answer either. Never at once, what is missed is mostly on its way already, and one peer a
+ * while: a silent one must not be waited for, or a few of them would set the pace of all. Source: guides: consensus, 3.9
+ * and 6.2.
  */
 import { present } from "../../base/errors.ts";
 import type { Milliseconds } from "../base/effects.ts";
@@ -16,12 +18,15 @@ export interface BlockRequest {
 }
 
 interface FetchState {
-  /** Who referred to it. */
-  readonly from: AuthorityIndex;
-  attempts: number;
-  inFlight: number;
+  /** Who referred to it: they have it, if they are honest. */
+  readonly referrers: Set<AuthorityIndex>;
+  /** Not to be asked again before the others were. */
+  readonly asked: Set<AuthorityIndex>;
   dueAt: Milliseconds;
 }
+
+/** More than requests that one peer may have open. */
+const RANK_STEP = 1_000_000;
 
 interface OpenRequest {
   readonly peer: AuthorityIndex;
@@ -60,8 +65,13 @@ export class Synchronizer {
     const dueAt = now + this.options.parameters.fetchDelayMs;
     for (const ref of refs) {
       const key = refKey(ref);
-      if (this.states.has(key)) continue;
-      this.states.set(key, { from, attempts: 0, inFlight: 0, dueAt });
+      const known = this.states.get(key);
+      if (known !== undefined) {
+        known.referrers.add(from);
+        known.asked.delete(from); // by now it must have it
+        continue;
+      }
+      this.states.set(key, { referrers: new Set([from]), asked: new Set(), dueAt });
       this.due = Math.min(this.due, dueAt);
     }
   }
@@ -75,7 +85,6 @@ export class Synchronizer {
     for (const key of open.refs.keys()) {
       const state = this.states.get(key);
       if (state === undefined) continue;
-      state.inFlight--;
       // What came is no longer wanted; what did not come is asked for elsewhere.
       state.dueAt = Math.min(state.dueAt, now + this.options.parameters.fetchDelayMs);
       this.due = Math.min(this.due, state.dueAt);
@@ -96,52 +105,75 @@ export class Synchronizer {
       wanted.size > 0 || this.requests.size > 0 ? now + parameters.synchronizeIntervalMs : Infinity;
     if (isPaused) return [];
     for (const [key, ref] of wanted) {
-      const state = this.stateOf(key, ref, now);
+      const state = this.stateOf(key, now);
       if (state.dueAt <= now) this.assign(ref, state, byPeer, now);
       this.due = Math.min(this.due, Math.max(state.dueAt, now + 1));
     }
     return [...byPeer].map(([peer, refs]) => this.open(peer, refs, now));
   }
 
-  private stateOf(key: string, ref: BlockRef, now: Milliseconds): FetchState {
+  private stateOf(key: string, now: Milliseconds): FetchState {
     const known = this.states.get(key);
     if (known !== undefined) return known;
-    const made = { from: ref.author, attempts: 0, inFlight: 0, dueAt: now };
+    const made = {
+      referrers: new Set<AuthorityIndex>(),
+      asked: new Set<AuthorityIndex>(),
+      dueAt: now,
+    };
     this.states.set(key, made);
     return made;
   }
 
-  /** Put the ref into a request to the next peer in its row that has room. */
+  /** Put the ref into a request to the best peer that has room. */
   private assign(
     ref: BlockRef,
     state: FetchState,
     byPeer: Map<AuthorityIndex, BlockRef[]>,
     now: Milliseconds,
   ): void {
-    const { parameters, peerCount } = this.options;
-    state.dueAt = now + parameters.synchronizeIntervalMs;
-    if (state.inFlight >= parameters.fetchPeersPerRefMax) return;
-    for (let tried = 0; tried <= peerCount + 1; tried++) {
-      const peer = this.peerFor(ref, state);
-      if (peer === this.options.ownIndex) continue;
-      const refs = byPeer.get(peer);
-      const isFull =
-        refs === undefined
-          ? (this.openByPeer[peer] ?? 0) >= parameters.fetchRequestsPerPeerMax
-          : refs.length >= parameters.fetchRefsMax;
-      if (isFull) continue;
-      if (refs === undefined) byPeer.set(peer, [ref]);
-      else refs.push(ref);
-      state.inFlight++;
-      return;
+    state.dueAt = now + this.options.parameters.synchronizeIntervalMs;
+    let peer = this.peerFor(ref, state, byPeer);
+    if (peer === undefined) {
+      state.asked.clear(); // all were asked but those that have no room, as silent ones have not: begin again
+      peer = this.peerFor(ref, state, byPeer);
     }
+    if (peer === undefined) return;
+    state.asked.add(peer);
+    const refs = byPeer.get(peer);
+    if (refs === undefined) byPeer.set(peer, [ref]);
+    else refs.push(ref);
   }
 
-  /** Who referred to it, who made it, then round and round. */
-  private peerFor(ref: BlockRef, state: FetchState): AuthorityIndex {
-    const attempt = state.attempts++;
-    if (attempt === 0) return state.from;
-    return (ref.author + attempt - 1) % this.options.peerCount;
+  /** Of those that were not asked yet; undefined if none of them has room. */
+  private peerFor(
+    ref: BlockRef,
+    state: FetchState,
+    byPeer: ReadonlyMap<AuthorityIndex, readonly BlockRef[]>,
+  ): AuthorityIndex | undefined {
+    const { peerCount, ownIndex } = this.options;
+    let best: AuthorityIndex | undefined;
+    let bestRank = Infinity;
+    for (let step = 0; step < peerCount; step++) {
+      const peer = (ref.author + step) % peerCount;
+      if (peer === ownIndex || state.asked.has(peer) || this.isFull(peer, byPeer)) continue;
+      const group = state.referrers.has(peer) ? 0 : step === 0 ? 1 : 2;
+      const rank = group * RANK_STEP + (this.openByPeer[peer] ?? 0);
+      if (rank >= bestRank) continue;
+      best = peer;
+      bestRank = rank;
+    }
+    return best;
+  }
+
+  private isFull(
+    peer: AuthorityIndex,
+    byPeer: ReadonlyMap<AuthorityIndex, readonly BlockRef[]>,
+  ): boolean {
+    const { fetchRequestsPerPeerMax, fetchRefsMax } = this.options.parameters;
+    const refs = byPeer.get(peer);
+    return refs === undefined
+      ? (this.openByPeer[peer] ?? 0) >= fetchRequestsPerPeerMax
+      : refs.length >= fetchRefsMax;
   }
 
   private open(peer: AuthorityIndex, refs: readonly BlockRef[], now: Milliseconds): BlockRequest {

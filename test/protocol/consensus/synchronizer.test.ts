@@ -51,7 +51,7 @@ test("what is missed may still come by itself: it is asked for a moment later, a
 });
 
 test("first who referred to it is asked, then its author, then everybody else in turn; never ourselves", () => {
-  const { synchronizer, miss } = setUp({ fetchPeersPerRefMax: 1 });
+  const { synchronizer, miss } = setUp();
   miss([ref(3)], 2, 0);
   const peers: number[] = [];
   let now = DELAY;
@@ -65,19 +65,28 @@ test("first who referred to it is asked, then its author, then everybody else in
   expect(peers).toEqual([2, 3, 4, 1, 2, 3, 4]);
 });
 
-test("two peers at most are asked at a time, the second after a while, and a silent one is given up", () => {
+test("a silent peer is not waited for: a while later the next one is asked, a referrer before any other", () => {
   const { synchronizer, miss } = setUp();
   miss([ref(3)], 2, 0);
   const asked: [number, number][] = [];
-  for (let now = 0; now < DELAY + TIMEOUT + INTERVAL; now += 10) {
+  for (let now = 0; now < DELAY + 3 * INTERVAL; now += 10) {
+    if (now === DELAY + 10) miss([ref(3)], 4, now);
     for (const { peer } of synchronizer.tick(now, false)) asked.push([now, peer]);
   }
-  expect(asked.slice(0, 2)).toEqual([
+  expect(asked).toEqual([
     [DELAY, 2],
-    [DELAY + INTERVAL, 3],
+    [DELAY + INTERVAL, 4],
+    [DELAY + 2 * INTERVAL, 3],
   ]);
-  expect(asked.length).toBe(3); // the third when the first has timed out
-  expect(asked[2]?.[0]).toBeGreaterThanOrEqual(DELAY + TIMEOUT);
+});
+
+test("of those that refer to a block the one that owes the fewest answers is asked first", () => {
+  const { synchronizer, miss } = setUp();
+  miss([ref(3, 1)], 1, 0);
+  expect(synchronizer.tick(DELAY, false).map(({ peer }) => peer)).toEqual([1]); // and is silent
+  miss([ref(3, 2)], 1, DELAY + 1);
+  miss([ref(3, 2)], 4, DELAY + 2);
+  expect(synchronizer.tick(2 * DELAY + 1, false).map(({ peer }) => peer)).toEqual([4]);
 });
 
 describe("requests", () => {
