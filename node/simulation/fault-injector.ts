@@ -159,7 +159,8 @@ export class FaultInjector {
     this.note(-1, 10, () => "all is healed but the faulty validators");
     this.options.network.setModel(this.options.plan.healedModel);
     for (const [index, validator] of this.options.validators) {
-      if (validator.host.isUp) this.fates.delete(index);
+      // A failure of the disk may have happened already, and not be known to the process yet.
+      if (this.fates.get(index)?.errors.length === 0) this.fates.delete(index);
       validator.host.arm(Infinity);
       validator.disk.failNextSync(undefined);
       if (!validator.host.isUp)
