@@ -190,8 +190,15 @@ export class FaultyValidator implements NetworkHandler {
       (digest) => options.signer.sign(digest),
     );
     const block = options.verifier.read(bytes);
+    const isTwin = this.lastOwn[0]?.round === round;
+    this.lastOwn = isTwin ? [...this.lastOwn, block.ref] : [block.ref];
     this.keep(block);
     return block;
+  }
+
+  /** Whether the rules can be met without these authors' blocks, by now. */
+  canAvoid(round: Round, avoid: ReadonlySet<AuthorityIndex>): boolean {
+    return this.ancestorsOf(round, avoid) !== undefined;
   }
 
   // ---- its view ----
@@ -241,8 +248,6 @@ export class FaultyValidator implements NetworkHandler {
       this.proposedRound = round;
       this.proposedAt = this.now;
       this.options.misconduct.propose(round, this);
-      const own = this.view.get(round)?.get(this.index);
-      if (own !== undefined) this.lastOwn = own.map(({ ref }) => ref);
     });
   }
 

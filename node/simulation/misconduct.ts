@@ -63,20 +63,36 @@ const twins: Misconduct = {
   answers: () => true,
 };
 
+/** How often one that waits for a choice looks again, and for how long it does. */
+const LOOK_EVERY: Micros = 5 * MS;
+const LOOKS_MAX = 30;
+
 /**
- * The part of the faulty in the attack that lives on round jumping (Qiu, Xiao, Shao, IEEE S&P 2026): they never vote for
- * a leader where a quorum is there without it, and their twins keep them from being counted as votes against it. The
- * network's part is in faults.ts: it keeps leaders' blocks from a few honest ones until the next round is there.
+ * The part of the faulty in the attack that lives on round jumping (Qiu, Xiao, Shao, IEEE S&P 2026): they keep the rounds
+ * going and vote for no leader, so that a slot has no quorum for it as soon as one honest validator has jumped over the
+ * round of the votes; and they are too few for one against it. Where one of them leads, its twins part the votes of the
+ * others. The network's part, which makes honest ones jump, is in jump-attack.ts.
  */
 const jump: Misconduct = {
   propose(round, self) {
     const avoid = new Set(self.leadersOf(round - 1).filter((each) => each !== self.index));
-    const grudging = self.makeBlock(round, { avoid });
-    const polite = self.makeBlock(round, { timestampShiftMs: 1 });
-    for (const peer of self.peers) {
-      const shown = self.leadersOf(round).includes(peer) ? polite : grudging;
-      if (shown !== undefined) self.sendBlock([peer], shown);
-    }
+    const tryIt = (looks: number): void => {
+      if (looks < LOOKS_MAX && !self.canAvoid(round, avoid)) {
+        self.after(LOOK_EVERY, () => {
+          tryIt(looks + 1);
+        });
+        return;
+      }
+      const twins = [0, 1].slice(0, self.leads(round) ? 2 : 1);
+      const blocks = twins.map((timestampShiftMs) =>
+        self.makeBlock(round, { avoid, timestampShiftMs }),
+      );
+      self.peers.forEach((peer, i) => {
+        const shown = blocks[i % blocks.length];
+        if (shown !== undefined) self.sendBlock([peer], shown);
+      });
+    };
+    tryIt(0);
   },
   answers: () => true,
 };

@@ -21,16 +21,15 @@ import {
 } from "../../protocol/consensus/leader-schedule.ts";
 import type { ConsensusOptions } from "../../protocol/consensus/parts.ts";
 import { type Rng, seededRng } from "../../tokenizers/random.ts";
-import type { PeerMessage } from "../network/message.ts";
 import type { DriverNotice } from "../runtime/driver.ts";
-import { roundOf } from "./block-place.ts";
 import { Checks } from "./checks.ts";
 import { SimulatedDisk } from "./disk.ts";
-import { EventQueue, type Micros, MS } from "./event-queue.ts";
+import { EventQueue, type Micros, MS, SECOND } from "./event-queue.ts";
 import { FaultInjector } from "./fault-injector.ts";
 import type { FaultPlan } from "./faults.ts";
 import { FaultyValidator } from "./faulty-validator.ts";
 import { Host } from "./host.ts";
+import { JumpAttack } from "./jump-attack.ts";
 import { Liveness } from "./liveness.ts";
 import { misconductOf } from "./misconduct.ts";
 import { SimulatedNetwork } from "./network.ts";
@@ -55,12 +54,10 @@ export interface WorldOptions {
 
 /** How often is looked at what has no event of its own. */
 const TICK: Micros = 50 * MS;
+/** In so long a block is ordered, or collected and its transactions ordered with another one. */
+const SETTLE_MAX: Micros = 30 * SECOND;
 /** Validators start one after another, within this time. */
 const START_SPREAD: Micros = 100 * MS;
-/** What the network adds to a leader's block on its way to the victims of the jump attack: within what it may. */
-const JUMP_LAG: Micros = 80 * MS;
-/** Of each so many correct validators, one is a victim. */
-const JUMP_VICTIM_OF = 4;
 
 export class World {
   readonly checks: Checks;
@@ -78,8 +75,10 @@ export class World {
   private readonly schedule: LeaderSchedule;
   private readonly injector: FaultInjector;
   private readonly correct: readonly AuthorityIndex[];
-  private readonly jumpers: boolean;
   private readonly workRng: Rng;
+  /** When every correct validator had committed the last round asked for. */
+  private arrivedAt: Micros | undefined;
+  private isOver = false;
 
   constructor(options: WorldOptions) {
     this.options = options;
@@ -90,8 +89,9 @@ export class World {
     const everyone = Array.from({ length: committee.size }, (_, i) => i);
     this.correct = everyone.filter((i) => !plan.faulty.has(i));
     this.viewer = options.keepsBlocksOf === "first" ? this.correct[0] : options.keepsBlocksOf;
-    this.jumpers = [...plan.faulty.values()].includes("jump");
     this.schedule = new StakeWeightedSchedule(committee, parameters.leadersPerRound);
+    const isUnderAttack = [...plan.faulty.values()].includes("jump");
+    const attack = isUnderAttack ? new JumpAttack(this.correct, this.schedule) : undefined;
     this.trace = new Trace(now, sink);
     this.workRng = seededRng(seed, "work");
     this.workload = new Workload(seededRng(seed, "transactions"));
@@ -103,7 +103,7 @@ export class World {
       onDelivery: (from, to, message) => {
         this.trace.delivered(from, to, message);
       },
-      lag: (from, to, message) => this.lag(from, to, message),
+      lag: (to, message) => attack?.lagOf(to, message) ?? 0,
     });
     this.checks = new Checks({
       correct: this.correct,
@@ -150,8 +150,6 @@ export class World {
       this.checks.lost(validator, `batches ${batches.join(", ")} are promised and not committed`);
     }
   }
-
-  private isOver = false;
 
   // ---- who takes part ----
 
@@ -293,16 +291,24 @@ export class World {
 
   private tick(): void {
     this.liveness.tick(this.queue.now);
-    const hasArrived =
-      this.liveness.backAfter !== undefined && this.checks.lowestRound >= this.options.rounds;
-    if (this.liveness.isLost || (hasArrived && this.workload.owed().size === 0)) {
+    const { now } = this.queue;
+    if (this.liveness.backAfter !== undefined && this.checks.lowestRound >= this.options.rounds) {
+      this.arrivedAt ??= now;
+    }
+    if (this.liveness.isLost || this.isSettled(now)) {
       this.isOver = true;
       return;
     }
-    if (!hasArrived) this.giveWork();
+    if (this.arrivedAt === undefined) this.giveWork();
     this.queue.after(TICK, () => {
       this.tick();
     });
+  }
+
+  /** All are where they were to come, and what is owed is committed, or never will be. */
+  private isSettled(now: Micros): boolean {
+    if (this.arrivedAt === undefined) return false;
+    return this.workload.owed().size === 0 || now > this.arrivedAt + SETTLE_MAX;
   }
 
   private giveWork(): void {
@@ -313,15 +319,5 @@ export class World {
     const validator = this.validators.get(index);
     if (validator?.host.isUp !== true) return;
     validator.submit(this.workload.make(index, this.queue.now));
-  }
-
-  /** The network's part in the jump attack: a few wait so long for a leader's block that the next round is there. */
-  private lag(from: AuthorityIndex, to: AuthorityIndex, message: PeerMessage): Micros {
-    const first = message.kind === "blocks" ? message.blocks[0] : undefined;
-    if (!this.jumpers || first === undefined) return 0;
-    const round = roundOf(first);
-    if (round < 1 || !this.schedule.leaders(round).includes(from)) return 0;
-    const place = this.correct.indexOf(to);
-    return place >= 0 && (place + round) % JUMP_VICTIM_OF === 0 ? JUMP_LAG : 0;
   }
 }

@@ -18,7 +18,7 @@ import {
 } from "./block.ts";
 import type { BlockVerifier, VerifiedBlock } from "./block-verifier.ts";
 import { type Committee, StakeAggregator } from "./committee.ts";
-import type { DagState } from "./dag-state.ts";
+import type { DagState, Vertex } from "./dag-state.ts";
 import type { Signer } from "./events.ts";
 import type { LeaderSchedule } from "./leader-schedule.ts";
 
@@ -113,7 +113,8 @@ export class Proposer {
     const earliest = this.proposedAt + parameters.roundDelayMinMs;
     if (now < earliest) return { kind: "early", at: earliest };
     const hasTimedOut = now >= clockSince + parameters.leaderTimeoutMs;
-    if (!hasTimedOut && !this.hasLeadersOf(round - 1)) return { kind: "waiting" };
+    const isComplete = hasTimedOut || (this.hasLeadersOf(round - 1) && this.hasVotesFor(round - 2));
+    if (!isComplete) return { kind: "waiting" };
     return { kind: "ready", round };
   }
 
@@ -175,5 +176,38 @@ export class Proposer {
           dag.blocksOf(round, leader).length > 0 ||
           (dag.latest(leader)?.round ?? 0) > round,
       );
+  }
+
+  /**
+   * Of each leader's block of `round`, a quorum has voted for it, or enough against it that no quorum of honest ones is
+   * left. Else our block would be no certificate, and where as many as may be faulty never vote, each honest vote counts:
+   * one that is late in every round would keep every leader undecided. A quorum of blocks alone is no such quorum.
+   */
+  private hasVotesFor(round: Round): boolean {
+    const { dag, schedule, parameters } = this.options;
+    if (round < 1) return true;
+    if (!parameters.pipelined && round % parameters.waveLength !== 0) return true;
+    const voters = dag.at(round + 1);
+    return schedule.leaders(round).every((leader) => {
+      const candidates = dag.blocksOf(round, leader);
+      const isOpen = candidates.some((candidate) => !this.isBlamed(candidate, voters));
+      return !isOpen || candidates.some((candidate) => this.isVotedFor(candidate, voters));
+    });
+  }
+
+  private isVotedFor(candidate: Vertex, voters: readonly Vertex[]): boolean {
+    this.parents.clear();
+    for (const voter of voters) {
+      if (voter.parents.includes(candidate)) this.parents.add(voter.author);
+    }
+    return this.parents.isQuorum;
+  }
+
+  private isBlamed(candidate: Vertex, voters: readonly Vertex[]): boolean {
+    this.parents.clear();
+    for (const voter of voters) {
+      if (!voter.parents.includes(candidate)) this.parents.add(voter.author);
+    }
+    return this.parents.isValidity;
   }
 }

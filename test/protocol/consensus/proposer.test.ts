@@ -101,6 +101,33 @@ describe("pace", () => {
     expect([at(100), at(299), at(300)]).toEqual(["waiting", "waiting", "ready"]);
   });
 
+  /** Five rounds by all, led by B in the last; then, in the sixth, votes for B5 and blocks without it. */
+  const votes = (voters: readonly string[], others: readonly string[]): readonly Drawing[] => [
+    ...rounds(5),
+    ...voters.map((own) => ({
+      id: `${own}6`,
+      parents: [own, ...["A", "B", "C", "D"].filter((each) => each !== own)].map((l) => `${l}5`),
+    })),
+    ...others.map((own) => ({
+      id: `${own}6`,
+      parents: [own, ...["A", "C", "D"].filter((each) => each !== own)].map((l) => `${l}5`),
+    })),
+  ];
+
+  test.each([
+    [["A", "B", "C"], ["D"], "ready", "a quorum has voted"],
+    [["A", "C"], ["D"], "waiting", "the vote of B would make a certificate"],
+    [["C"], ["A", "D"], "ready", "two of four are against it: one of them is honest"],
+  ] as const)(
+    "with votes of %j and blocks of %j without one is %s: %s",
+    (voters, others, expected, _why) => {
+      const { proposer } = setUp(votes(voters, others)); // C leads round 6, and C6 is there
+      const at = (now: number): string =>
+        proposer.readiness({ now, clock: 7, clockSince: 100, decidedRound: 5 }).kind;
+      expect([at(100), at(299), at(300)]).toEqual([expected, expected, "ready"]);
+    },
+  );
+
   test("does not wait for a leader that is there, or that is ourselves", () => {
     const { proposer } = setUp(rounds(5, ["B", "C", "D"]));
     const at = (clock: number): string =>
