@@ -11,7 +11,7 @@ import { DagState } from "../../../protocol/consensus/dag-state.ts";
 import { StakeWeightedSchedule } from "../../../protocol/consensus/leader-schedule.ts";
 import { Rng, seededRng } from "../../../tokenizers/random.ts";
 import { decisionsOf, parseDagScript } from "../../support/dag-drawing.ts";
-import { randomDag } from "../../support/random-dag.ts";
+import { randomDag } from "../../../node/conformance/random-dag.ts";
 
 function drawing(body: string, head = "validators 4\nleaders 1 of every third round"): string {
   return decisionsOf(parseDagScript(`A test.\n\n${head}\n${body}\n\ndecided\n`));

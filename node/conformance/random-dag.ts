@@ -1,17 +1,10 @@
-/** Random DAGs with equivocators, and their delivery in random orders to the parts that decide. */
+/** Random DAGs with equivocators, as honest and faulty validators on a bad network may make them. */
 import { present } from "../../base/errors.ts";
 import { consensusParameters } from "../../protocol/base/parameters.ts";
 import { encodeBlock, EMPTY_PAYLOAD, type BlockRef } from "../../protocol/consensus/block.ts";
-import { BlockManager } from "../../protocol/consensus/block-manager.ts";
 import { BlockVerifier, type VerifiedBlock } from "../../protocol/consensus/block-verifier.ts";
 import type { Committee } from "../../protocol/consensus/committee.ts";
-import { Committer } from "../../protocol/consensus/committer.ts";
-import type { Commit } from "../../protocol/consensus/commit.ts";
-import type { Slot } from "../../protocol/consensus/block.ts";
-import { DagState } from "../../protocol/consensus/dag-state.ts";
-import { StakeWeightedSchedule } from "../../protocol/consensus/leader-schedule.ts";
-import { Linearizer } from "../../protocol/consensus/linearizer.ts";
-import { Rng } from "../../tokenizers/random.ts";
+import type { Rng } from "../../tokenizers/random.ts";
 
 export interface RandomDagOptions {
   readonly committee: Committee;
@@ -98,53 +91,4 @@ function ancestorsFor(
     stake += committee.stake(other);
   }
   return stake >= committee.quorum ? ancestors : undefined;
-}
-
-/** Rounds by which a block may overtake others. */
-const SPREAD_ROUNDS = 5;
-
-/** A random order: every block somewhere within a few rounds of its place, before or after its ancestors. */
-export function shuffled(blocks: readonly VerifiedBlock[], rng: Rng): readonly VerifiedBlock[] {
-  return blocks
-    .map((block) => ({ block, at: block.round + rng.unit() * SPREAD_ROUNDS }))
-    .sort((a, b) => a.at - b.at)
-    .map(({ block }) => block);
-}
-
-/** Deliver the blocks one by one and decide after each. @returns the commits */
-export function deliver(
-  blocks: readonly VerifiedBlock[],
-  options: {
-    readonly committee: Committee;
-    readonly leadersPerRound: number;
-    readonly gcDepth: number;
-  },
-): readonly Commit[] {
-  const { committee, leadersPerRound, gcDepth } = options;
-  const dag = new DagState(committee);
-  const manager = new BlockManager(dag, { ...consensusParameters(), twinsPerSlotMax: 10 });
-  const committer = new Committer({
-    dag,
-    committee,
-    schedule: new StakeWeightedSchedule(committee, leadersPerRound),
-    waveLength: 3,
-    leadersPerRound,
-    pipelined: true,
-    stopsOnFaults: true,
-  });
-  const linearizer = new Linearizer(committee, gcDepth);
-  const commits: Commit[] = [];
-  let last: Slot | undefined;
-  for (const block of blocks) {
-    if (manager.accept([block]).accepted.length === 0) continue;
-    for (const decision of committer.decide(last)) {
-      last = { round: decision.round, offset: decision.offset };
-      if (decision.status !== "commit") continue;
-      commits.push(linearizer.commit(decision.leader).commit);
-      manager.collect(linearizer.gcRound);
-      dag.evict(linearizer.gcRound);
-      committer.forget(linearizer.gcRound);
-    }
-  }
-  return commits;
 }
