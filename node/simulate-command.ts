@@ -180,12 +180,15 @@ function documentOf(result: SimulationResult): object {
 }
 
 function describe(result: SimulationResult): string {
-  const { seed, commits, digest, faults, faulty, violations, healedMs, virtualSeconds } = result;
+  const { seed, commits, digest, faulty, injected, violations, healedMs, virtualSeconds } = result;
+  const happened = Object.entries(injected)
+    .map(([kind, times]) => `${times} ${kind}`)
+    .join(", ");
   const culprits = Object.entries(faulty).map(([index, how]) => `${index} ${how}`);
   const lines = [
     `seed ${seed}: ${commits} commits in ${virtualSeconds} virtual seconds, digest ${digest.slice(0, 16)}`,
-    `  faults: ${faults.length === 0 ? "none" : faults.join(", ")}`,
     `  faulty: ${culprits.length === 0 ? "nobody" : culprits.join(", ")}`,
+    `  happened: ${happened === "" ? "nothing" : happened}`,
     healedMs === undefined ? "  never healed" : `  alive again after ${healedMs} ms`,
     ...violations.map(
       ({ kind, atSeconds, validator, detail }) =>

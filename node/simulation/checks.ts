@@ -3,7 +3,7 @@
  *
  *   fork          every correct validator commits the same sequence: equal digests at equal indices
  *   order         its commits come in order, each once, its blocks are those that the commit names; a restart goes on
- *                 where its application stood
+ *                 where its application stood, and that was agreed on, and has lost nothing that was durable
  *   equivocation  no correct validator ever shows two blocks of one round
  *   early         no correct validator shows a block that its disk does not hold
  *   blame         no correct validator is charged with misbehaviour by another
@@ -40,6 +40,8 @@ interface Stand {
   round: Round;
   /** By round: what it has shown as its own block. */
   readonly shown: Map<Round, Uint8Array>;
+  /** Its disk has answered for the commits up to here. */
+  durableIndex: number;
   /** Up to here it has lost, through no fault of its own, the memory of what it signed. */
   forgottenRound: Round;
 }
@@ -62,7 +64,8 @@ export class Checks {
   constructor(options: ChecksOptions) {
     this.options = options;
     for (const each of options.correct) {
-      this.stands.set(each, { index: 0, round: 0, shown: new Map(), forgottenRound: 0 });
+      const shown = new Map<Round, Uint8Array>();
+      this.stands.set(each, { index: 0, round: 0, shown, durableIndex: 0, forgottenRound: 0 });
     }
   }
 
@@ -114,14 +117,36 @@ export class Checks {
   }
 
   /** A correct validator has started anew, and its application stands at this commit. */
-  restarted(validator: AuthorityIndex, index: number): void {
+  restarted(validator: AuthorityIndex, index: number, digest: Digest): void {
     const stand = this.stands.get(validator);
     if (stand === undefined) return;
+    const first = this.agreed[index - 1];
     if (index > this.agreed.length) {
       this.violate("order", validator, `starts after commit ${index}, which nobody has made`);
+    } else if (first !== undefined && !equalBytes(first.digest, digest)) {
+      this.violate("fork", validator, `starts after commit ${index}, ${toHex(digest)}`);
+    }
+    if (index < stand.durableIndex) {
+      const was = `commit ${stand.durableIndex} was on its disk`;
+      this.violate("order", validator, `starts after commit ${index}, but ${was}`);
     }
     stand.index = index;
     stand.round = this.agreed[index - 1]?.leaderRound ?? 0;
+  }
+
+  /** A correct validator's commits are to be made durable. @returns what to call when they are */
+  flushing(validator: AuthorityIndex): () => void {
+    const stand = this.stands.get(validator);
+    const index = stand?.index ?? 0;
+    return () => {
+      if (stand !== undefined) stand.durableIndex = Math.max(stand.durableIndex, index);
+    };
+  }
+
+  /** What was on its disk is there no longer. */
+  diskDamaged(validator: AuthorityIndex): void {
+    const stand = this.stands.get(validator);
+    if (stand !== undefined) stand.durableIndex = 0;
   }
 
   /** A correct validator sends a block. @param isDurable whether its store has answered for it, if it is its own */

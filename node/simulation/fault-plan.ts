@@ -33,6 +33,10 @@ const DOUBLING = { doubledPerMillion: 50_000 };
 /** Source: guides: faults, F7. */
 const SKEWS_MS = [0, 0, 120, -120, 5000, -3_600_000];
 
+/** Of so many that die, one dies again before its next process has asked for so many things. */
+const AGAIN_OF = 3;
+const AGAIN_EFFECTS = 30;
+
 /** A long partition, once in so many. */
 const LONG_PARTITION_OF = 8;
 const LONG_PARTITION: Micros = 60 * SECOND;
@@ -93,14 +97,16 @@ function drawFaulty(
   let bearable = committee.totalStake - committee.quorum;
   const isSpread = rng.uniform(2) === 0; // else all that break rules do it in one way: a conspiracy
   const common = names[rng.uniform(Math.max(1, names.length))];
-  const faultyMax = rng.uniform(3) === 0 ? rng.uniform(committee.size) : committee.size;
+  const faultyMax = rng.uniform(3) === 0 ? 1 + rng.uniform(committee.size) : committee.size;
+  const canForget = kinds.includes("amnesia");
   for (const validator of rng.sample(committee.size, committee.size)) {
     const stake = committee.stake(validator);
     if (stake > bearable) continue;
     bearable -= stake;
     const name = isSpread ? names[rng.uniform(Math.max(1, names.length))] : common;
-    if (name !== undefined && faulty.size < faultyMax) faulty.set(validator, name);
-    else if (kinds.includes("amnesia")) forgetful.push(validator);
+    const forgets = canForget && (name === undefined || rng.uniform(2) === 0);
+    if (forgets) forgetful.push(validator);
+    else if (name !== undefined && faulty.size < faultyMax) faulty.set(validator, name);
   }
   return { faulty, forgetful };
 }
@@ -168,17 +174,20 @@ class TimedFaults {
   crashes(): void {
     const count = 1 + this.rng.uniform(2 + Math.floor(this.horizon / SECOND));
     for (let i = 0; i < count; i++)
-      this.crash(this.someTime(), this.someone(), this.rng.uniform(2) === 0, "nothing");
+      this.crash("crash", this.someTime(), this.someone(), this.rng.uniform(2) === 0, "nothing");
   }
 
   outage(): void {
     const at = this.someTime();
-    for (const validator of this.correct) this.crash(at, validator, true, "nothing");
+    for (const validator of this.correct) this.crash("outage", at, validator, true, "nothing");
   }
 
   amnesia(forgetful: readonly AuthorityIndex[]): void {
     for (const validator of forgetful) {
-      this.crash(this.someTime(), validator, true, pick(["bit", "log", "all"] as const, this.rng));
+      const loses = pick(["bit", "log", "all"] as const, this.rng);
+      const at = this.someTime();
+      this.crash("amnesia", at, validator, true, loses);
+      this.latest = Math.max(this.latest, at + SECOND); // not healed before it has happened
     }
   }
 
@@ -211,8 +220,16 @@ class TimedFaults {
     }
   }
 
-  private crash(at: Micros, validator: AuthorityIndex, isPowerLost: boolean, loses: Loss): void {
+  private crash(
+    cause: "crash" | "outage" | "amnesia",
+    at: Micros,
+    validator: AuthorityIndex,
+    isPowerLost: boolean,
+    loses: Loss,
+  ): void {
+    const diesAgain = loses === "nothing" && this.rng.uniform(AGAIN_OF) === 0;
     this.add({
+      cause,
       isPowerLost,
       at,
       kind: "crash",
@@ -220,6 +237,7 @@ class TimedFaults {
       effects: this.rng.uniform(60),
       downFor: this.between(SECOND / 10, 3 * SECOND),
       loses,
+      ...(diesAgain ? { againAfter: this.rng.uniform(AGAIN_EFFECTS) } : {}),
     });
   }
 

@@ -11,28 +11,34 @@ import type { Micros } from "./event-queue.ts";
 import { MISCONDUCTS, type MisconductName } from "./misconduct.ts";
 import type { LinkModel } from "./network.ts";
 
+/** With each, what counts as one of it. */
 export const FAULT_KINDS = [
-  /** 60–80 ms in place of 10–20, with 1 % of 500–1,500 ms. */
+  /** 60–80 ms in place of 10–20, with 1 % of 500–1,500 ms: a message that takes so long. */
   "latency",
+  /** A message that the network drops. */
   "loss",
+  /** A message that arrives twice. */
   "duplication",
+  /** A message that overtakes one sent before it. */
   "reorder",
-  /** The network falls into two parts. */
+  /** The network falls into two parts: a link that is cut, one way. */
   "partition",
-  /** Links stop one by one, and go on in another order. */
+  /** Links stop one by one, and go on in another order: a link that stops. */
   "clog",
-  /** A process dies between any two things it asks of the world. */
+  /** A process dies between any two things it asks of the world: a death, also one while it starts again. */
   "crash",
-  /** All processes at once. */
+  /** All processes at once: a death. */
   "outage",
-  /** The log is lost; sometimes the round signed last too. */
+  /** The log is lost, or a bit of it; sometimes the round signed last too: a start without it. */
   "amnesia",
-  /** A flush fails. */
+  /** A flush fails: a process that ends of it. */
   "disk",
   /** A process stands still for a while. */
   "pause",
-  /** Clocks are wrong from the start, and are set. */
+  /** Clocks are wrong from the start, and are set: a clock that is not true, a setting. */
   "skew",
+  // Of a faulty validator: a block that is not made, kept from some, late, or the second of its round; a message that is
+  // nonsense; a block that votes for no leader.
   ...MISCONDUCTS,
 ] as const;
 export type FaultKind = (typeof FAULT_KINDS)[number];
@@ -56,6 +62,10 @@ export type TimedFault = { readonly at: Micros } & (
       /** The machine dies with it: what was not synced is lost. */
       readonly isPowerLost: boolean;
       readonly loses: Loss;
+      /** The process after it dies as early as that in its turn: while it opens its log, or soon after. */
+      readonly againAfter?: number;
+      /** Which of the faults it is for. */
+      readonly cause: "crash" | "outage" | "amnesia";
     }
   | {
       readonly kind: "disk";

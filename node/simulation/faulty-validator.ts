@@ -44,6 +44,8 @@ export interface FaultyOptions {
   readonly rng: Rng;
   readonly send: (peer: AuthorityIndex, message: PeerMessage) => void;
   readonly misconduct: Misconduct;
+  /** Told how often it has broken its duty just now. */
+  readonly onMisconduct: (times: number) => void;
 }
 
 export interface BlockWish {
@@ -74,7 +76,9 @@ export class FaultyValidator implements NetworkHandler {
   private highestQuorum: Round = 0;
   private proposedRound: Round = 0;
   private proposedAt: Micros = -PACE;
-  private lastOwn: readonly BlockRef[];
+  /** Its blocks of the last round that it has made any for, and of the one before. */
+  private lastOwn: BlockRef[];
+  private ownBefore: readonly BlockRef[] = [];
 
   constructor(options: FaultyOptions) {
     this.options = options;
@@ -150,6 +154,11 @@ export class FaultyValidator implements NetworkHandler {
     this.options.queue.after(delay, action);
   }
 
+  /** It has broken its duty so many times. */
+  confess(times = 1): void {
+    this.options.onMisconduct(times);
+  }
+
   leads(round: Round): boolean {
     return this.leadersOf(round).includes(this.index);
   }
@@ -190,8 +199,8 @@ export class FaultyValidator implements NetworkHandler {
       (digest) => options.signer.sign(digest),
     );
     const block = options.verifier.read(bytes);
-    const isTwin = this.lastOwn[0]?.round === round;
-    this.lastOwn = isTwin ? [...this.lastOwn, block.ref] : [block.ref];
+    if (this.lastOwn[0]?.round === round) this.lastOwn.push(block.ref);
+    else [this.ownBefore, this.lastOwn] = [this.lastOwn, [block.ref]];
     this.keep(block);
     return block;
   }
@@ -263,7 +272,7 @@ export class FaultyValidator implements NetworkHandler {
     round: Round,
     avoid: ReadonlySet<AuthorityIndex> | undefined,
   ): readonly BlockRef[] | undefined {
-    const own = this.lastOwn.filter((ref) => ref.round < round);
+    const own = this.lastOwn[0]?.round === round ? this.ownBefore : this.lastOwn;
     const first = own[this.rng.uniform(Math.max(1, own.length))];
     if (first === undefined) return undefined;
     const ancestors = [first];

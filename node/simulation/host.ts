@@ -34,11 +34,11 @@ export class Host {
     return this.lives;
   }
 
-  /** Start a process. */
-  start(run: () => void): void {
+  /** Start a process. @param effects it dies before the next but so many-th thing that it asks for */
+  start(run: () => void, effects = Infinity): void {
     this.lives++;
     this.up = true;
-    this.effectsLeft = Infinity;
+    this.effectsLeft = effects;
     this.enter(this.lives, run);
   }
 

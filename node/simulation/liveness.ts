@@ -1,7 +1,7 @@
 /**
  * How soon a network lives again. From the healing on: some validator commits a leader that is newer than all that was
  * committed before; every correct validator commits such leaders, and has a block of its own committed. Both have their
- * limits. Later on, commits never stop.
+ * limits. Later on, commits never stop, at none of them.
  */
 import type { AuthorityIndex, Round } from "../../protocol/consensus/block.ts";
 import type { Commit } from "../../protocol/consensus/commit.ts";
@@ -18,6 +18,8 @@ export class Liveness {
   private readonly correct: readonly AuthorityIndex[];
   /** By author: round of the newest of its blocks that was committed. */
   private readonly committedRounds = new Map<AuthorityIndex, Round>();
+  /** By correct validator: the round of the leader that it committed last, and since when. */
+  private readonly stands = new Map<AuthorityIndex, { round: Round; since: Micros }>();
   /** Round of the last leader committed before the healing. */
   private frontier: Round | undefined;
   private lastCommitAt: Micros = 0;
@@ -76,6 +78,18 @@ export class Liveness {
       }
     } else if (now > this.lastCommitAt + STILL_MAX) {
       this.giveUp(-1, `no commit for ${STILL_MAX / SECOND} s`);
+    } else {
+      for (const each of this.correct) this.look(each, now);
+    }
+  }
+
+  private look(validator: AuthorityIndex, now: Micros): void {
+    const round = this.checks.roundOf(validator);
+    const stand = this.stands.get(validator);
+    if (stand === undefined || stand.round !== round) {
+      this.stands.set(validator, { round, since: now });
+    } else if (now > stand.since + STILL_MAX) {
+      this.giveUp(validator, `it has committed nothing for ${STILL_MAX / SECOND} s, others have`);
     }
   }
 

@@ -16,7 +16,10 @@ export function misconductOf(name: MisconductName): Misconduct {
 /** Says nothing where it leads, so that the others wait for it as long as they wait for anyone. */
 const silent: Misconduct = {
   propose(round, self) {
-    if (self.leads(round)) return;
+    if (self.leads(round)) {
+      self.confess();
+      return;
+    }
     const block = self.makeBlock(round);
     if (block !== undefined) self.sendBlock(self.peers, block);
   },
@@ -28,6 +31,7 @@ const withholding: Misconduct = {
   propose(round, self) {
     const block = self.makeBlock(round);
     if (block === undefined) return;
+    self.confess();
     self.sendBlock(somePeers(self, self.rng.uniform(self.peers.length)), block);
   },
   answers: (_peer, self) => self.rng.uniform(4) === 0,
@@ -42,6 +46,7 @@ const slow: Misconduct = {
   propose(round, self) {
     const block = self.makeBlock(round);
     if (block === undefined) return;
+    self.confess();
     self.after(LATE_MIN + self.rng.uniform(LATE_MAX - LATE_MIN), () => {
       self.sendBlock(self.peers, block);
     });
@@ -53,6 +58,7 @@ const slow: Misconduct = {
 const twins: Misconduct = {
   propose(round, self) {
     const blocks = makeTwins(round, self, 2 + self.rng.uniform(2));
+    self.confess(Math.max(0, blocks.length - 1));
     for (const peer of self.peers) {
       const shown = blocks[self.rng.uniform(Math.max(1, blocks.length))];
       if (shown === undefined) return;
@@ -87,6 +93,7 @@ const jump: Misconduct = {
       const blocks = twins.map((timestampShiftMs) =>
         self.makeBlock(round, { avoid, timestampShiftMs }),
       );
+      self.confess();
       self.peers.forEach((peer, i) => {
         const shown = blocks[i % blocks.length];
         if (shown !== undefined) self.sendBlock([peer], shown);
@@ -109,6 +116,7 @@ const garbage: Misconduct = {
   trouble(self) {
     const peer = self.peers[self.rng.uniform(self.peers.length)];
     if (peer === undefined) return;
+    self.confess();
     const request = self.rng.uniform(1000);
     const junk = spoilt(self);
     switch (self.rng.uniform(6)) {

@@ -8,6 +8,8 @@ import type { Rng } from "../../tokenizers/random.ts";
 import { messageBytes, type PeerMessage } from "../network/message.ts";
 import type { NetworkHandler } from "../runtime/ports.ts";
 import { type EventQueue, type Micros, MS, SECOND } from "./event-queue.ts";
+import type { FaultCounts } from "./fault-counts.ts";
+import type { FaultKind } from "./faults.ts";
 
 /** How links behave when nothing is cut or held. */
 export interface LinkModel {
@@ -74,6 +76,7 @@ export interface NetworkOptions {
   readonly onDelivery: (from: AuthorityIndex, to: AuthorityIndex, message: PeerMessage) => void;
   /** What is added to the delay of a message. */
   readonly lag: (to: AuthorityIndex, message: PeerMessage) => Micros;
+  readonly counts: FaultCounts;
 }
 
 const MILLION = 1_000_000;
@@ -92,6 +95,7 @@ export class SimulatedNetwork {
   private readonly endpoints: (Endpoint | undefined)[];
   private readonly onDelivery: NetworkOptions["onDelivery"];
   private readonly lag: NetworkOptions["lag"];
+  private readonly counts: FaultCounts;
   private model: LinkModel;
   private messages = 0;
   private bytes = 0;
@@ -103,6 +107,7 @@ export class SimulatedNetwork {
     this.model = options.model;
     this.onDelivery = options.onDelivery;
     this.lag = options.lag;
+    this.counts = options.counts;
     this.endpoints = new Array<Endpoint | undefined>(options.size).fill(undefined);
     const places = Array.from({ length: options.size ** 2 });
     this.links = places.map(() => ({ cuts: 0, holds: 0, held: [], lastArrival: 0 }));
@@ -249,9 +254,9 @@ export class SimulatedNetwork {
   // ---- links ----
 
   private transmit(link: Link, lag: Micros, deliver: () => void): void {
-    if (link.cuts > 0 || this.happens(this.model.lostPerMillion)) return;
+    if (link.cuts > 0 || this.happens("loss", this.model.lostPerMillion)) return;
     this.carry(link, lag, deliver);
-    if (this.happens(this.model.doubledPerMillion)) this.carry(link, lag, deliver);
+    if (this.happens("duplication", this.model.doubledPerMillion)) this.carry(link, lag, deliver);
   }
 
   private carry(link: Link, lag: Micros, deliver: () => void): void {
@@ -261,13 +266,14 @@ export class SimulatedNetwork {
     }
     const arrival = this.queue.now + this.delay() + lag;
     const at = this.model.isOrdered ? Math.max(arrival, link.lastArrival) : arrival;
-    link.lastArrival = at;
+    if (at < link.lastArrival) this.counts.add("reorder");
+    link.lastArrival = Math.max(at, link.lastArrival);
     this.queue.at(at, deliver);
   }
 
   private delay(): Micros {
     const { fromMs, toMs, spikesPerMillion, spikeFromMs, spikeToMs } = this.model;
-    return this.happens(spikesPerMillion)
+    return this.happens("latency", spikesPerMillion)
       ? this.between(spikeFromMs, spikeToMs)
       : this.between(fromMs, toMs);
   }
@@ -276,8 +282,10 @@ export class SimulatedNetwork {
     return fromMs * MS + this.rng.uniform((toMs - fromMs) * MS + 1);
   }
 
-  private happens(perMillion: number): boolean {
-    return perMillion > 0 && this.rng.uniform(MILLION) < perMillion;
+  private happens(kind: FaultKind, perMillion: number): boolean {
+    if (perMillion === 0 || this.rng.uniform(MILLION) >= perMillion) return false;
+    this.counts.add(kind);
+    return true;
   }
 
   private link(from: AuthorityIndex, to: AuthorityIndex): Link {

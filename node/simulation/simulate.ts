@@ -10,6 +10,7 @@ import type { ConsensusOptions } from "../../protocol/consensus/parts.ts";
 import { type Rng, seededRng } from "../../tokenizers/random.ts";
 import type { Violation } from "./checks.ts";
 import { type Micros, MS, SECOND } from "./event-queue.ts";
+import type { Injected } from "./fault-counts.ts";
 import { drawPlan } from "./fault-plan.ts";
 import type { AllowedFaults, FaultKind, FaultPlan } from "./faults.ts";
 import type { MisconductName } from "./misconduct.ts";
@@ -51,6 +52,8 @@ export interface SimulationResult {
   readonly healedMs: number | undefined;
   /** From submitting a transaction to its commit where it was submitted. */
   readonly latencyMs: { readonly p50: number | undefined; readonly p99: number | undefined };
+  /** How often each fault happened, of those that were on. */
+  readonly injected: Injected;
   readonly virtualSeconds: number;
   readonly events: number;
   readonly messages: number;
@@ -114,7 +117,7 @@ function drawSetting(validators: number, rng: Rng): Setting {
 function resultOf(
   { seed, validators, rounds }: SimulationOptions,
   plan: FaultPlan,
-  { checks, liveness, trace, network, workload, now }: World,
+  { checks, liveness, trace, network, workload, counts, now }: World,
 ): SimulationResult {
   const { messages, bytes } = network.traffic;
   const [foldA, foldB] = trace.fold;
@@ -134,6 +137,7 @@ function resultOf(
     firstCommitMs: inMs(liveness.firstCommitAfter),
     healedMs: inMs(liveness.backAfter),
     latencyMs: { p50: inMs(workload.latency(0.5)), p99: inMs(workload.latency(0.99)) },
+    injected: counts.injected,
     virtualSeconds: now / SECOND,
     events: trace.eventCount,
     messages,

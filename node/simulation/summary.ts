@@ -2,6 +2,7 @@
 import { toHex, utf8 } from "../../protocol/base/bytes.ts";
 import { hashDomain, hashParts } from "../../protocol/base/hash.ts";
 import type { ViolationKind } from "./checks.ts";
+import { type Injected, sumInjected } from "./fault-counts.ts";
 import type { SimulationResult } from "./simulate.ts";
 
 export interface Spread {
@@ -26,6 +27,8 @@ export interface Summary {
   }[];
   readonly firstCommitMs: Spread | null;
   readonly healedMs: Spread | null;
+  /** How often each fault happened in all runs. */
+  readonly injected: Injected;
   readonly virtualSeconds: number;
   readonly events: number;
 }
@@ -53,6 +56,7 @@ export function sumUp(results: readonly SimulationResult[]): Summary {
       })),
     firstCommitMs: spread(results.map(({ firstCommitMs }) => firstCommitMs)),
     healedMs: spread(results.map(({ healedMs }) => healedMs)),
+    injected: sumInjected(results.map(({ injected }) => injected)),
     virtualSeconds: Math.round(sum(results.map(({ virtualSeconds }) => virtualSeconds))),
     events: sum(results.map(({ events }) => events)),
   };

@@ -41,6 +41,8 @@ export interface Watcher {
   noticed(validator: AuthorityIndex, notice: DriverNotice): void;
   /** Blocks and commits go into its log. */
   logged(validator: AuthorityIndex, records: readonly LogRecord[]): void;
+  /** What its log holds is to be made durable. @returns what to call when it is */
+  flushing(validator: AuthorityIndex): () => void;
   /** Its process is gone. @param error why, if it ended by itself */
   died(validator: AuthorityIndex, error: unknown): void;
 }
@@ -76,8 +78,8 @@ export class SimulatedValidator {
     });
   }
 
-  /** Start a process. */
-  start(): void {
+  /** Start a process. @param effects it dies before the next but so many-th thing that it asks for */
+  start(effects = Infinity): void {
     this.host.start(() => {
       try {
         this.driver = this.drive();
@@ -86,7 +88,7 @@ export class SimulatedValidator {
         if (!(error instanceof SomaError)) throw error;
         this.end(error); // the log is damaged
       }
-    });
+    }, effects);
   }
 
   /** Kill the process now. Not from within it. */
@@ -114,8 +116,11 @@ export class SimulatedValidator {
       makeCore: (recovered) => makeCore(this.index, recovered),
       clock: this.clock(),
       network: this.network(ledger),
-      store: ledger.watch(this.store(), this.host, (records) => {
-        watcher.logged(this.index, records);
+      store: ledger.watch(this.store(), this.host, {
+        onAppend: (records) => {
+          watcher.logged(this.index, records);
+        },
+        onFlush: () => watcher.flushing(this.index),
       }),
       application: this.application(),
       onNotice: (notice) => {
@@ -236,6 +241,12 @@ export class SimulatedValidator {
 
 const NO_STATE = new Uint8Array();
 
+interface StoreWatcher {
+  readonly onAppend: (records: readonly LogRecord[]) => void;
+  /** @returns what to call when all that was appended before is durable */
+  readonly onFlush: () => () => void;
+}
+
 /** Which of our own blocks the store has answered for. */
 class OwnBlockLedger {
   private readonly ownIndex: AuthorityIndex;
@@ -257,7 +268,7 @@ class OwnBlockLedger {
   }
 
   /** The store, watched; its calls are places to die. */
-  watch(store: Store, host: Host, onAppend: (records: readonly LogRecord[]) => void): Store {
+  watch(store: Store, host: Host, { onAppend, onFlush }: StoreWatcher): Store {
     this.recoveredRound = store.lastRound(this.ownIndex);
     return {
       recover: (options) => store.recover(options),
@@ -278,8 +289,10 @@ class OwnBlockLedger {
         host.effect();
         const flushed = this.appended;
         this.appended = [];
+        const onDurable = onFlush();
         store.flush(highestSignedRound, () => {
           for (const round of flushed) this.durable.add(round);
+          onDurable();
           done();
         });
       },

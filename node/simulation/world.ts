@@ -25,6 +25,7 @@ import type { DriverNotice } from "../runtime/driver.ts";
 import { Checks } from "./checks.ts";
 import { SimulatedDisk } from "./disk.ts";
 import { EventQueue, type Micros, MS, SECOND } from "./event-queue.ts";
+import { FaultCounts } from "./fault-counts.ts";
 import { FaultInjector } from "./fault-injector.ts";
 import type { FaultPlan } from "./faults.ts";
 import { FaultyValidator } from "./faulty-validator.ts";
@@ -65,6 +66,7 @@ export class World {
   readonly trace: Trace;
   readonly network: SimulatedNetwork;
   readonly workload: Workload;
+  readonly counts: FaultCounts;
   readonly validators = new Map<AuthorityIndex, SimulatedValidator>();
   /** By digest. */
   readonly keptBlocks = new Map<string, VerifiedBlock>();
@@ -93,6 +95,8 @@ export class World {
     const isUnderAttack = [...plan.faulty.values()].includes("jump");
     const attack = isUnderAttack ? new JumpAttack(this.correct, this.schedule) : undefined;
     this.trace = new Trace(now, sink);
+    this.counts = new FaultCounts(plan.kinds);
+    this.countClocks();
     this.workRng = seededRng(seed, "work");
     this.workload = new Workload(seededRng(seed, "transactions"));
     this.network = new SimulatedNetwork({
@@ -104,6 +108,7 @@ export class World {
         this.trace.delivered(from, to, message);
       },
       lag: (to, message) => attack?.lagOf(to, message) ?? 0,
+      counts: this.counts,
     });
     this.checks = new Checks({
       correct: this.correct,
@@ -123,11 +128,18 @@ export class World {
       network: this.network,
       validators: this.validators,
       trace: this.trace,
-      onForgotten: (validator, hasForgottenAll) => {
-        this.workload.forgotten(validator);
-        if (hasForgottenAll) this.checks.forgotten(validator);
+      counts: this.counts,
+      onLoss: (validator, loses) => {
+        this.checks.diskDamaged(validator);
+        if (loses !== "bit") this.workload.forgotten(validator);
+        if (loses === "all") this.checks.forgotten(validator);
       },
     });
+  }
+
+  private countClocks(): void {
+    const { skewsMs } = this.options.plan;
+    for (const index of this.correct) if (skewsMs[index] !== 0) this.counts.add("skew");
   }
 
   /** The committee and what it has agreed on. */
@@ -208,6 +220,9 @@ export class World {
       rng: seededRng(seed, `faulty/${index}`),
       send: (peer, message) => this.network.send(index, peer, message),
       misconduct: misconductOf(name),
+      onMisconduct: (times) => {
+        this.counts.add(name, times);
+      },
     });
     return () => {
       host.start(() => {
@@ -229,8 +244,8 @@ export class World {
       sent: (validator, block, isDurable) => {
         this.checks.sent(validator, block, isDurable);
       },
-      restored: (validator, { index }) => {
-        this.checks.restarted(validator, index);
+      restored: (validator, { index, digest }) => {
+        this.checks.restarted(validator, index, digest);
       },
       committed: (validator, commit, blocks: readonly Block[]) => {
         this.trace.note(validator, 1000 + commit.index, () => {
@@ -246,6 +261,7 @@ export class World {
       logged: (validator, records) => {
         if (validator === this.viewer) this.keepBlocks(records);
       },
+      flushing: (validator) => this.checks.flushing(validator),
       died: (validator, error) => {
         this.died(validator, error);
       },
