@@ -246,6 +246,11 @@ export function useFused(on: boolean): boolean {
   return isFused();
 }
 
+/** Is tfjs noting what it computes, for gradients? Else nothing need be kept for them. */
+export function isRecording(): boolean {
+  return (tf.engine() as unknown as { isTapeOn(): boolean }).isTapeOn();
+}
+
 export interface KernelAttributes {
   readonly integers?: Readonly<Record<string, number>>;
   readonly floats?: Readonly<Record<string, number>>;

@@ -12,11 +12,12 @@ import type { EncoderConfig, ImageTowerConfig, TextTowerConfig } from "./config.
 import { ResidualHead } from "./layers/head.ts";
 import { Linear } from "./layers/linear.ts";
 import { TransformerLayer, type TransformerLayerOptions } from "./layers/transformer-layer.ts";
+import { linearStack } from "./ops/linear-stack.ts";
 import { Scope } from "./module.ts";
 import { AnchorReadout } from "./readouts/anchors.ts";
 import { MeanReadout } from "./readouts/mean.ts";
 import { IdStem } from "./stems/ids.ts";
-import { PatchStem } from "./stems/patches.ts";
+import { PatchStem, readPatches } from "./stems/patches.ts";
 
 export class TransformerEncoder {
   readonly config: EncoderConfig;
@@ -72,9 +73,12 @@ class PatchTower {
   }
 
   forward(batch: PatchBatch): Tensor2D {
-    const tokens = this.widen.forward(this.stem.forward(batch)); // [B·N, width]
-    const pooled = this.readout.forward(runLayers(this.layers, tokens, batch), batch);
-    return this.head?.forward(pooled) ?? pooled;
+    const beginning = [...this.stem.layers, this.widen.inStack()];
+    const end = [...this.readout.layers, ...(this.head?.layers ?? [])];
+    if (this.layers.length === 0 && this.readout.isAligned(batch))
+      return readPatches(batch, [...beginning, ...end]);
+    const tokens = readPatches(batch, beginning); // [B·N, width]
+    return linearStack(this.readout.pool(runLayers(this.layers, tokens, batch), batch), end);
   }
 }
 
@@ -99,8 +103,8 @@ class IdTower {
 
   forward(batch: IdBatch): Tensor2D {
     const tokens = this.stem.forward(batch); // [B·N, width]
-    const pooled = this.readout.forward(runLayers(this.layers, tokens, batch), batch);
-    return this.head?.forward(pooled) ?? pooled;
+    const pooled = this.readout.pool(runLayers(this.layers, tokens, batch), batch);
+    return linearStack(pooled, [...this.readout.layers, ...(this.head?.layers ?? [])]);
   }
 }
 

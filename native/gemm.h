@@ -204,35 +204,69 @@ inline void multiplyPairs(int64_t depth, const float* a, const float* b, float* 
 }
 #endif
 
-// c[kTileRows, kTileColumns] (+)= a panel · b, whose rows are `bStride` apart: kTileColumns in a panel.
-template <bool add>
-inline void multiplyTile(int64_t depth, const float* a, const float* b, int64_t bStride, float* c, int64_t stride) {
-#if defined(__AVX512BF16__)
-  if (roundsToBf16) return multiplyPairs<add>(depth, a, b, c, stride);
-#endif
-  Floats sums[kTileRows][kTileVectors];
+// Rows of A for the innermost loop: element (i, k) is data[i·rowStride + k], or in a panel, where the rows are 1 apart,
+// data[i + k·kTileRows].
+struct Rows {
+  const float* data;
+  int64_t rowStride;
+};
+// Rows of B, `stride` apart: kTileColumns in a panel.
+struct Columns {
+  const float* data;
+  int64_t stride;
+};
+
+// c[rows, kTileColumns] (+)= a·b
+template <int rows, bool add, bool inPanel>
+inline void multiplyRows(int64_t depth, Rows a, Columns b, float* c, int64_t stride) {
+  Floats sums[rows][kTileVectors];
 #pragma GCC unroll 16
-  for (int i = 0; i < kTileRows; i++) {
+  for (int i = 0; i < rows; i++) {
     for (int j = 0; j < kTileVectors; j++) sums[i][j] = Floats{};
   }
+  const int64_t rowStride = inPanel ? 1 : a.rowStride;
   for (int64_t k = 0; k < depth; k++) {
-    const Floats b0 = load(b);
-    const Floats b1 = load(b + kLanes);
+    const Floats b0 = load(b.data);
+    const Floats b1 = load(b.data + kLanes);
 #pragma GCC unroll 16
-    for (int i = 0; i < kTileRows; i++) {
-      sums[i][0] += a[i] * b0;
-      sums[i][1] += a[i] * b1;
+    for (int i = 0; i < rows; i++) {
+      const float factor = a.data[i * rowStride];
+      sums[i][0] += factor * b0;
+      sums[i][1] += factor * b1;
     }
-    a += kTileRows;
-    b += bStride;
+    a.data += inPanel ? kTileRows : 1;
+    b.data += b.stride;
   }
 #pragma GCC unroll 16
-  for (int i = 0; i < kTileRows; i++) {
+  for (int i = 0; i < rows; i++) {
     for (int j = 0; j < kTileVectors; j++) {
       float* to = c + i * stride + j * kLanes;
       store(to, add ? load(to) + sums[i][j] : sums[i][j]);
     }
   }
+}
+
+template <bool add>
+inline void multiplyTile(int64_t depth, Rows a, Columns b, float* c, int64_t stride) {
+#if defined(__AVX512BF16__)
+  if (roundsToBf16) return multiplyPairs<add>(depth, a.data, b.data, c, stride);
+#endif
+  if (a.rowStride == 1) multiplyRows<kTileRows, add, true>(depth, a, b, c, stride);
+  else multiplyRows<kTileRows, add, false>(depth, a, b, c, stride);
+}
+
+// The last rows of a matrix, fewer than a tile has: each number of them its own loop, so that none computes rows that
+// are not there. `c` has room for a whole tile.
+template <int rows = kTileRows>
+inline void multiplySome(int64_t count, int64_t depth, Rows a, Columns b, float* c, int64_t stride) {
+  if constexpr (rows > 1) {
+    if (count < rows) return multiplySome<rows - 1>(count, depth, a, b, c, stride);
+  }
+#if defined(__AVX512BF16__)
+  if (roundsToBf16) return multiplyPairs<false>(depth, a.data, b.data, c, stride);
+#endif
+  if (a.rowStride == 1) multiplyRows<rows, false, true>(depth, a, b, c, stride);
+  else multiplyRows<rows, false, false>(depth, a, b, c, stride);
 }
 
 // A part of C in rows and columns that one thread computes alone.
@@ -244,19 +278,47 @@ struct NoFinish {
   void operator()(int64_t, int64_t, int64_t, int64_t) const {}
 };
 
+// The whole of a matrix B [K, N] in panels, for products that many threads or many calls make with it.
+inline int64_t packedSize(int64_t K, int64_t N) {
+  return K * ((N + kTileColumns - 1) / kTileColumns * kTileColumns) + kLanes;
+}
+// Where the panels of columns n … and rows k … begin; `columns` of them, from n to the end of the block.
+inline int64_t packedAt(int64_t K, int64_t n, int64_t k, int64_t columns) {
+  return n * K + (columns + kTileColumns - 1) / kTileColumns * kTileColumns * k;
+}
+inline void packWhole(Matrix b, int64_t K, int64_t N, float* to) {
+  for (int64_t n = 0; n < N; n += kBlockColumns) {
+    const int64_t columns = std::min(kBlockColumns, N - n);
+    for (int64_t k = 0; k < K; k += kDepth) {
+      float* panels = to + packedAt(K, n, k, columns);
+      const int64_t deep = std::min(kDepth, K - k);
+      packPanels<kTileColumns>(b.data + k * b.rowStride + n * b.columnStride, b.columnStride, b.rowStride, columns,
+                               deep, panels);
+#if defined(__AVX512BF16__)
+      if (roundsToBf16) pairPanels<kTileColumns>(panels, columns, deep);
+#endif
+    }
+  }
+}
+
 // The part of C = A·B. `finish(rowBegin, rowEnd, columnBegin, columnEnd)` is called once for every finished tile.
+// `packed`: all of B from packWhole, if there; the part then begins at column 0 or at a multiple of kBlockColumns.
 template <class Finish = NoFinish>
 void multiplyPart(Part part, int64_t depth, Matrix a, Matrix b, float* c, int64_t stride,
-                  const Finish& finish = {}) {
+                  const Finish& finish = {}, const float* packed = nullptr) {
   static thread_local Panels panelsOfA, panelsOfB;
   const int64_t depthMost = std::min(kDepth, depth);
-  const bool readsInPlace =
-      b.columnStride == 1 && part.rowEnd - part.rowBegin <= 4 * kTileRows && !roundsToBf16;
+  // For few columns copying A would cost more than it saves; so it would for few rows with B. A's rows must not all fall
+  // into the same lines of the first-level cache, and a stride of 1 says that it is a panel.
+  const bool readsA = part.columnEnd - part.columnBegin <= kTileColumns * 8 && a.columnStride == 1 && a.rowStride > 1 &&
+                      a.rowStride % 1024 != 0 && !roundsToBf16;
+  const bool readsB =
+      packed == nullptr && b.columnStride == 1 && part.rowEnd - part.rowBegin <= 4 * kTileRows && !roundsToBf16;
   const int64_t rowsMost = std::min(kBlockRows, part.rowEnd - part.rowBegin) + kTileRows;
   const int64_t columnsMost = std::min(kBlockColumns, part.columnEnd - part.columnBegin) + kTileColumns;
   // kLanes more than the panels: what is written in whole vectors may end there.
   float* packedA = panelsOfA.atLeast(rowsMost * depthMost + kLanes);
-  float* packedB = panelsOfB.atLeast(columnsMost * depthMost + kLanes);
+  float* ownB = packed == nullptr ? panelsOfB.atLeast(columnsMost * depthMost + kLanes) : nullptr;
   float edge[kTileRows * kTileColumns] __attribute__((aligned(64)));
   for (int64_t n = part.columnBegin; n < part.columnEnd; n += kBlockColumns) {
     const int64_t columns = std::min(kBlockColumns, part.columnEnd - n);
@@ -264,34 +326,40 @@ void multiplyPart(Part part, int64_t depth, Matrix a, Matrix b, float* c, int64_
       const int64_t deep = std::min(kDepth, depth - k);
       const bool first = k == 0;
       const bool last = k + kDepth >= depth;
-      // For few rows copying B would cost more than it saves: whole tiles of it are read where they lie.
-      const int64_t whole = readsInPlace ? columns / kTileColumns * kTileColumns : 0;
-      packPanels<kTileColumns>(b.data + k * b.rowStride + (n + whole) * b.columnStride, b.columnStride, b.rowStride,
-                               columns - whole, deep, packedB + whole * deep);
+      // Whole tiles of B are read where they lie.
+      const int64_t whole = readsB ? columns / kTileColumns * kTileColumns : 0;
+      const float* packedB = ownB;
+      if (packed != nullptr) {
+        packedB = packed + packedAt(depth, n, k, columns);
+      } else {
+        packPanels<kTileColumns>(b.data + k * b.rowStride + (n + whole) * b.columnStride, b.columnStride, b.rowStride,
+                                 columns - whole, deep, ownB + whole * deep);
 #if defined(__AVX512BF16__)
-      if (roundsToBf16) pairPanels<kTileColumns>(packedB, columns, deep);
+        if (roundsToBf16) pairPanels<kTileColumns>(ownB, columns, deep);
 #endif
+      }
       for (int64_t m = part.rowBegin; m < part.rowEnd; m += kBlockRows) {
         const int64_t rows = std::min(kBlockRows, part.rowEnd - m);
-        packPanels<kTileRows>(a.data + m * a.rowStride + k * a.columnStride, a.rowStride, a.columnStride, rows,
-                              deep, packedA);
+        const float* blockA = a.data + m * a.rowStride + k * a.columnStride;
+        if (!readsA) {
+          packPanels<kTileRows>(blockA, a.rowStride, a.columnStride, rows, deep, packedA);
 #if defined(__AVX512BF16__)
-        if (roundsToBf16) pairPanels<kTileRows>(packedA, rows, deep);
+          if (roundsToBf16) pairPanels<kTileRows>(packedA, rows, deep);
 #endif
+        }
         for (int64_t j = 0; j < columns; j += kTileColumns) {
           const int64_t wide = std::min<int64_t>(kTileColumns, columns - j);
           for (int64_t i = 0; i < rows; i += kTileRows) {
             const int64_t high = std::min<int64_t>(kTileRows, rows - i);
-            const float* panelA = packedA + i * deep;
-            const bool inPlace = j < whole;
-            const float* panelB = inPlace ? b.data + k * b.rowStride + n + j : packedB + j * deep;
-            const int64_t bStride = inPlace ? b.rowStride : kTileColumns;
+            const Rows tileA = readsA ? Rows{blockA + i * a.rowStride, a.rowStride} : Rows{packedA + i * deep, 1};
+            const Columns tileB = j < whole ? Columns{b.data + k * b.rowStride + n + j, b.rowStride}
+                                            : Columns{packedB + j * deep, kTileColumns};
             float* tile = c + (m + i) * stride + n + j;
             if (high == kTileRows && wide == kTileColumns) {
-              if (first) multiplyTile<false>(deep, panelA, panelB, bStride, tile, stride);
-              else multiplyTile<true>(deep, panelA, panelB, bStride, tile, stride);
+              if (first) multiplyTile<false>(deep, tileA, tileB, tile, stride);
+              else multiplyTile<true>(deep, tileA, tileB, tile, stride);
             } else {
-              multiplyTile<false>(deep, panelA, panelB, bStride, edge, kTileColumns);
+              multiplySome(high, deep, tileA, tileB, edge, kTileColumns);
               for (int64_t r = 0; r < high; r++) {
                 for (int64_t s = 0; s < wide; s++) {
                   float& to = tile[r * stride + s];

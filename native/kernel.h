@@ -111,6 +111,7 @@ struct Op {
 
 // Every op of this library, by family; one function a file. Listed in kernels.cc.
 std::vector<Op> linearOps();
+std::vector<Op> stackOps();
 std::vector<Op> normOps();
 std::vector<Op> attentionOps();
 std::vector<Op> softmaxOps();

@@ -34,7 +34,7 @@ struct Kernel {
 std::vector<Op>& allOps() {
   static std::vector<Op> ops = [] {
     std::vector<Op> all;
-    for (auto family : {linearOps, normOps, attentionOps, softmaxOps, lossOps, rowOps, optimizerOps}) {
+    for (auto family : {linearOps, stackOps, normOps, attentionOps, softmaxOps, lossOps, rowOps, optimizerOps}) {
       for (const Op& op : family()) all.push_back(op);
     }
     return all;

@@ -1,14 +1,13 @@
 // Linear layers: y = activation(x·W + b) + residual, with what follows the product done while a tile of it is in the
-// cache. GELU is the exact one, x·Φ(x) (Hendrycks and Gimpel, arXiv 1606.08415).
+// cache.
+#include "linear.h"
+
 #include "gemm.h"
 #include "kernel.h"
 
 namespace soma {
 namespace {
 
-enum Activation : int64_t { kNone = 0, kRelu = 1, kGelu = 2 };
-
-Floats gelu(Floats u) { return u * normal(u).below; }
 Floats geluSlope(Floats u) {
   const Normal n = normal(u);
   return n.below + u * n.density;
@@ -27,7 +26,7 @@ Layer layerOf(Call& call) {
 }
 
 // Inputs: x [R, I], weight [I, O], then bias [O] if hasBias, residual [R, O] if hasResidual.
-// Outputs: y [R, O], and for GELU what came before it [R, O], else nothing [0].
+// Outputs: y [R, O], and for GELU, if keepsBefore, what came before it [R, O], else nothing [0].
 void linear(Call& call) {
   const auto [x, weight, R, I, O] = layerOf(call);
   const int64_t activation = call.integer(0);
@@ -36,24 +35,9 @@ void linear(Call& call) {
   const float* bias = hasBias ? call.input(2, "bias", Shape{O}).data : nullptr;
   const float* residual = hasResidual ? call.input(hasBias ? 3 : 2, "residual", Shape{R, O}).data : nullptr;
   float* y = call.output(0, {R, O});
-  float* before = call.output(1, activation == kGelu ? Shape{R, O} : Shape{0});
-  const int64_t width = O;
-  const auto finish = [=](int64_t rowBegin, int64_t rowEnd, int64_t columnBegin, int64_t columnEnd) {
-    for (int64_t r = rowBegin; r < rowEnd; r++) {
-      float* row = y + r * width;
-      overRow(columnBegin, columnEnd, [=](int64_t n, int64_t count) {
-        Floats u = some(row + n, count);
-        if (bias != nullptr) u += some(bias + n, count);
-        if (activation == kRelu) u = larger(Floats{}, u);  // in this order NaN stays
-        if (activation == kGelu) {
-          keep(before + r * width + n, u, count);
-          u = gelu(u);
-        }
-        if (residual != nullptr) u += some(residual + r * width + n, count);
-        keep(row + n, u, count);
-      });
-    }
-  };
+  const bool keepsBefore = activation == kGelu && call.integer(3) != 0;
+  float* before = call.output(1, keepsBefore ? Shape{R, O} : Shape{0});
+  const LinearFinish finish = {y, O, activation, bias, residual, keepsBefore ? before : nullptr};
   multiply(R, O, I, rowsOf(x.data, I), rowsOf(weight.data, O), y, O, finish);
 }
 
@@ -138,7 +122,7 @@ void matMul(Call& call) {
 std::vector<Op> linearOps() {
   return {
       {"SomaLinear", linear, {"x: float", "weight: float", "others: N * float"}, {"y: float", "before: float"},
-       {"activation", "has_bias", "has_residual"}},
+       {"activation", "has_bias", "has_residual", "keeps_before"}},
       {"SomaLinearGradient", linearGradient, {"x: float", "weight: float", "dy: float", "kept: N * float"},
        {"dx: float", "dweight: float", "dbias: float"}, {"activation", "has_bias", "wants_input"}},
       {"SomaGelu", geluOp, {"x: float"}, {"y: float"}},

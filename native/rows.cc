@@ -1,4 +1,5 @@
 // Rows chosen by number and rows averaged: what stands before and after the layers.
+#include "ink.h"
 #include "kernel.h"
 #include "parallel.h"
 #include "vector.h"
@@ -91,31 +92,14 @@ void weightedSumGradient(Call& call) {
   });
 }
 
-// Patches of 16×16 RGB pixels, four bytes to a number, as darkness in the order of the stem's layers
-// (models/stems/ink.ts). Input: bytes int32 [R, 192]. Output: ink [16·R, 48].
+// Patches of 16×16 RGB pixels, four bytes to a number. Input: bytes int32 [R, 192]. Output: ink [16·R, 48].
 void ink(Call& call) {
   const auto bytes = call.input<const int32_t>(0, "bytes", 2);
   const int64_t R = bytes.shape[0];
   call.require(bytes.shape[1] == 192, "bytes are " + describe(bytes.shape) + ", not 768 of each patch");
   const uint8_t* from = reinterpret_cast<const uint8_t*>(bytes.data);
   float* to = call.output(0, {R * 16, 48});
-  float darkness[256];
-  for (int byte = 0; byte < 256; byte++) darkness[byte] = static_cast<float>(1.0 - byte / 255.0);
-  const float* dark = darkness;
-  parallelFor(R, 768 * 2, [=](int64_t begin, int64_t end) {
-    for (int64_t r = begin; r < end; r++) {
-      float* at = to + r * 768;
-      for (int cell = 0; cell < 16; cell++) {
-        const int quad = cell / 4;
-        const int x = quad % 2 * 8 + cell % 2 * 4;
-        const int y = quad / 2 * 8 + cell / 2 % 2 * 4;
-        for (int row = 0; row < 4; row++) {
-          const uint8_t* pixels = from + r * 768 + ((y + row) * 16 + x) * 3;
-          for (int i = 0; i < 12; i++) *at++ = dark[pixels[i]];
-        }
-      }
-    }
-  });
+  parallelFor(R, 768 * 2, [=](int64_t begin, int64_t end) { inkOf(from + begin * 768, end - begin, to + begin * 768); });
 }
 
 }  // namespace

@@ -55,6 +55,7 @@ const TESTS = [
   "threads",
   "bf16",
   "ink-kernel",
+  "linear-stack",
 ].map((name) => `test/models/ops/${name}.test.ts`);
 
 async function main() {

@@ -1,6 +1,6 @@
 /** A two-layer network added to what comes in: what a sum over tokens cannot say (this and that together). */
-import type { Tensor2D } from "../backend.ts";
 import type { Scope } from "../module.ts";
+import type { StackLayer } from "../ops/linear-stack.ts";
 import { Linear } from "./linear.ts";
 
 export interface HeadOptions {
@@ -28,8 +28,8 @@ export class ResidualHead {
     });
   }
 
-  /** @param x [B, dimension] → [B, dimension] */
-  forward(x: Tensor2D): Tensor2D {
-    return this.down.forward(this.up.forward(x, { activation: "relu" }), { residual: x });
+  /** [B, dimension] → [B, dimension] */
+  get layers(): readonly StackLayer[] {
+    return [this.up.inStack({ activation: "relu" }), this.down.inStack({ addsSkipped: true })];
   }
 }

@@ -1,6 +1,7 @@
 /** Affine map of the last axis: x·W + b, with what may follow it. */
 import type { Tensor2D, Variable } from "../backend.ts";
 import type { Scope } from "../module.ts";
+import type { StackLayer } from "../ops/linear-stack.ts";
 import { linear, type LinearInputs } from "../ops/linear.ts";
 
 export interface LinearOptions {
@@ -30,5 +31,10 @@ export class Linear {
   /** @param x [R, inputs]  @returns activation(x·W + b) + residual, [R, outputs] */
   forward(x: Tensor2D, then: Omit<LinearInputs, "bias"> = {}): Tensor2D {
     return linear(x, this.weight as unknown as Tensor2D, { ...then, bias: this.bias });
+  }
+
+  /** This layer as one of a stack. */
+  inStack(then: Pick<StackLayer, "activation" | "addsSkipped"> = {}): StackLayer {
+    return { ...then, weight: this.weight as unknown as Tensor2D, bias: this.bias };
   }
 }

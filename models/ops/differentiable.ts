@@ -1,5 +1,5 @@
 /** How an op of ours enters tfjs's gradient tape: a thin, typed face on `tf.customGrad`. */
-import { tf, type Tensor } from "../backend.ts";
+import { isRecording, tf, type Tensor } from "../backend.ts";
 
 export interface Differentiable {
   readonly value: Tensor;
@@ -17,11 +17,17 @@ const passing = new WeakSet<Tensor>();
  * computed; here each is disposed as soon as it has been used, so a backward pass needs less memory the further it
  * gets.
  * @param inputs  what may have gradients, in order; what is constant stays out and costs nothing
+ * @param forward  asked whether a gradient may follow; if not, what it saves is disposed at once
  */
-export function differentiable(inputs: readonly Tensor[], forward: () => Differentiable): Tensor {
+export function differentiable(
+  inputs: readonly Tensor[],
+  forward: (recorded: boolean) => Differentiable,
+): Tensor {
+  // Half the time of a small op would go into a tape that is not written.
+  if (!isRecording()) return tf.tidy(() => forward(false).value);
   const op = tf.customGrad((...args) => {
     const save = args[args.length - 1] as unknown as (tensors: Tensor[]) => void;
-    const { value, saved, gradient } = forward();
+    const { value, saved, gradient } = forward(true);
     save([...saved]);
     return {
       value,

@@ -18,7 +18,7 @@ export interface LinearInputs {
   readonly isData?: boolean;
 }
 
-const CODES: Readonly<Record<Activation, number>> = { none: 0, relu: 1, gelu: 2 };
+export const ACTIVATION_CODES: Readonly<Record<Activation, number>> = { none: 0, relu: 1, gelu: 2 };
 
 /** @param x [R, I]  @param weight [I, O]  @returns [R, O] */
 export function linear(x: Tensor2D, weight: Tensor2D, inputs: LinearInputs = {}): Tensor2D {
@@ -50,13 +50,14 @@ export function linearComposed(x: Tensor2D, weight: Tensor2D, inputs: LinearInpu
 function linearFused(x: Tensor2D, weight: Tensor2D, inputs: LinearInputs): Tensor2D {
   const { bias, activation = "none", residual, isData = false } = inputs;
   const others = [bias, residual].filter((tensor) => tensor !== undefined);
-  const code = CODES[activation];
+  const code = ACTIVATION_CODES[activation];
   const hasBias = Number(bias !== undefined);
-  const forward = () => {
+  const forward = (recorded: boolean) => {
     const integers = {
       activation: code,
       has_bias: hasBias,
       has_residual: Number(residual !== undefined),
+      keeps_before: Number(recorded),
       N: others.length,
     };
     const [y, before] = callKernel("SomaLinear", [x, weight, ...others], 2, { integers }) as [

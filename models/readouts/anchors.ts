@@ -10,6 +10,7 @@ import { tf, type Rank, type Tensor2D } from "../backend.ts";
 import type { PatchBatch } from "../batch.ts";
 import { Linear } from "../layers/linear.ts";
 import type { Scope } from "../module.ts";
+import type { StackLayer } from "../ops/linear-stack.ts";
 import { matMul } from "../ops/mat-mul.ts";
 import type { Grid } from "../../tokenizers/tokenizer.ts";
 
@@ -33,19 +34,27 @@ export class AnchorReadout {
     this.project = new Linear(scope, { inputs, outputs: options.dimension, bias: false });
   }
 
-  /** @param tokens [B·N, width]  @returns [B, dimension] */
-  forward(tokens: Tensor2D, batch: PatchBatch): Tensor2D {
+  /** From pooled tokens, [B, anchors² · width], to the embedding, [B, dimension]. */
+  get layers(): readonly StackLayer[] {
+    return [this.project.inStack()];
+  }
+
+  /** @param tokens [B·N, width]  @returns what the layers read, [B, anchors² · width] */
+  pool(tokens: Tensor2D, batch: PatchBatch): Tensor2D {
     const { size: B, units: N } = batch;
     const { width: C, anchors } = this.options;
     const A = anchors ** 2;
-    if (this.isAligned(batch)) return this.project.forward(tf.reshape(tokens, [B, A * C]));
+    if (this.isAligned(batch)) return tf.reshape(tokens, [B, A * C]);
     const weights = tf.tensor3d(this.batchWeights(batch), [B, N, A]);
     const places = matMul(weights, tf.reshape<Rank.R3>(tokens, [B, N, C]), true, false); // [B, A, C]
-    return this.project.forward(tf.reshape(places, [B, A * C]));
+    return tf.reshape(places, [B, A * C]);
   }
 
-  /** Is every token, all of them visible, an anchor of its own? Then resampling would multiply by the identity. */
-  private isAligned(batch: PatchBatch): boolean {
+  /**
+   * Is every token, all of them visible, an anchor of its own? Then resampling would multiply by the identity, and the
+   * layers may read the tokens as they are.
+   */
+  isAligned(batch: PatchBatch): boolean {
     const { anchors } = this.options;
     return (
       batch.grids.every(

@@ -47,7 +47,7 @@ writeFileSync(${JSON.stringify(answer)}, JSON.stringify(result));
 }
 
 /** What the calls import besides the house. */
-const SUPPORT = ["bf16", "cases", "random", "recipes", "table", "threads"]
+const SUPPORT = ["bf16", "cases", "random", "recipes", "stack", "table", "threads"]
   .map((name) => `test/support/ops-${name}.ts`)
   .concat("test/support/made-up-dataset.ts");
 

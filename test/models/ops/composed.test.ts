@@ -2,8 +2,8 @@
 import fc from "fast-check";
 import { afterEach, beforeAll, describe, expect, test } from "vitest";
 import { present } from "../../../base/errors.ts";
-import { fusedKernels, startBackend, useFused } from "../../../models/backend.ts";
-import { evaluate, worst } from "../../support/ops-cases.ts";
+import { fusedKernels, startBackend, tf, useFused, type Tensor } from "../../../models/backend.ts";
+import { evaluate, tensorOf, worst, type OpCall, type OpInput } from "../../support/ops-cases.ts";
 import { randomCases } from "../../support/ops-random.ts";
 import { distanceFromKink, reference } from "../../support/ops-reference.ts";
 import { OPS } from "../../support/ops-table.ts";
@@ -20,6 +20,14 @@ afterEach(() => {
 /** Central differences in float64 are themselves off by about this share. */
 const SLOPE_TOLERANCE = 1e-7;
 
+function callOf(call: OpCall, { inputs, fixed = {}, options = {} }: OpInput): Tensor {
+  const tensors = Object.entries({ ...inputs, ...fixed }).map(([name, packed]) => [
+    name,
+    tensorOf(packed),
+  ]);
+  return call(Object.fromEntries(tensors) as Parameters<OpCall>[0], options);
+}
+
 describe.each(Object.keys(OPS))("%s", (op) => {
   const { face, composed, tolerance } = present(OPS[op], op);
 
@@ -32,6 +40,18 @@ describe.each(Object.keys(OPS))("%s", (op) => {
         expect(gap, where).toBeLessThanOrEqual(2 * tolerance);
       }),
       { numRuns: 30 },
+    );
+  });
+
+  test("gives the same bits where no gradient is wanted, and keeps nothing for one", () => {
+    fc.assert(
+      fc.property(randomCases(op, { rows: 33, width: 70 }), (given) => {
+        const before = tf.memory().numTensors;
+        const alone = tf.tidy(() => Array.from(callOf(face, given).dataSync()));
+        expect(tf.memory().numTensors).toBe(before);
+        expect(alone).toEqual(Array.from(evaluate(face, given).output));
+      }),
+      { numRuns: 10 },
     );
   });
 

@@ -47,7 +47,8 @@ const integers = (values: Readonly<Record<string, number>>): KernelAttributes =>
   integers: values,
 });
 const EPSILON: KernelAttributes = { floats: { epsilon: 1e-5 } };
-const LINEAR = { activation: 0, has_bias: 0, has_residual: 0, N: 0 };
+const LINEAR = { activation: 0, has_bias: 0, has_residual: 0, keeps_before: 1, N: 0 };
+const STACK = { layers: 0, count: 1, N: 1 };
 const BACK = { activation: 0, has_bias: 0, wants_input: 1, N: 0 };
 const HEADS = { units: 2, heads: 2, N: 0 };
 const SCALE = { integers: { N: 0 }, floats: { scale: 1 } };
@@ -76,6 +77,37 @@ const REFUSALS: readonly Refusal[] = [
   ]),
   ...refusals("SomaLinear", 2, integers({ ...LINEAR, has_bias: 1 }), [
     [["f 2 3", "f 3 5"], "bias is missing"],
+  ]),
+  ...refusals("SomaLinearStack", 1, integers(STACK), [
+    [["f 2 3", "f 4 5"], "layer 0's weight is [4, 5] for 6 numbers"],
+    [["f 2 3", "f 3"], "layer 0's weight is [3], not of rank 2"],
+    [["f 2 3", "f 0 3"], "layer 0's weight is [0, 3]"],
+  ]),
+  ...refusals("SomaLinearStack", 1, integers({ ...STACK, count: 2 }), [
+    [["f 2 3", "f 3 5"], "layer 1's weight is missing"],
+  ]),
+  ...refusals("SomaLinearStack", 1, integers({ ...STACK, count: 0 }), [
+    [["f 2 3", "f 3 5"], "0 layers"],
+  ]),
+  ...refusals("SomaLinearStack", 1, integers({ ...STACK, count: 16 }), [
+    [["f 2 3", "f 3 5"], "16 layers"],
+  ]),
+  // Layer 1 has a bias.
+  ...refusals("SomaLinearStack", 1, integers({ layers: 4 * 16, count: 2, N: 3 }), [
+    [["f 2 3", "f 3 5", "f 5 2", "f 3"], "layer 1's bias is [3], not [2]"],
+    [["f 2 3", "f 3 5", "f 4 2", "f 2"], "layer 1's weight is [4, 2] for 10 numbers"],
+  ]),
+  // Layer 1 adds what layer 0 read.
+  ...refusals("SomaLinearStack", 1, integers({ layers: 8 * 16, count: 2, N: 2 }), [
+    [["f 2 3", "f 3 5", "f 5 4"], "layer 1 adds rows of another shape"],
+    [["f 4 3", "f 3 5", "f 10 3"], "layer 1 adds rows of another shape"],
+  ]),
+  ...refusals("SomaLinearStack", 1, integers({ ...STACK, layers: 8 }), [
+    [["f 2 3", "f 3 3"], "layer 0 adds rows of another shape"],
+  ]),
+  ...refusals("SomaInkStack", 1, integers(STACK), [
+    [["i 2 191", "f 48 5"], "bytes are [2, 191]"],
+    [["i 2 192", "f 49 5"], "layer 0's weight is [49, 5] for 1536 numbers"],
   ]),
   ...refusals("SomaLinearGradient", 3, integers(BACK), [
     [["f 2 3", "f 3 5", "f 2 4"], "dy is [2, 4], not [2, 5]"],
