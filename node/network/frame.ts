@@ -1,11 +1,15 @@
 /**
  * Frames on a stream: length u32 (little-endian, of what follows it), type u8, body. The length is held against the
- * limit of its type before anything is allocated; a body is put together in a buffer of its own, once, so that what is
- * read from it may be kept without copying.
+ * limit of its type before anything is allocated, and then the buffer grows with what comes: a length alone costs
+ * nothing. A body ends up in a buffer of its own, so that what is read from it may be kept without copying.
  */
 import { RejectedError } from "../../protocol/base/errors.ts";
 
 export const FRAME_HEAD_BYTES = 5;
+
+/** First size of a body's buffer, and how much larger it becomes when it is full: few frames are copied more than once. */
+const BODY_BYTES_FIRST = 64 * 1024;
+const BODY_GROWTH = 4;
 
 export interface Frame {
   readonly type: number;
@@ -29,8 +33,10 @@ export class FrameReader {
   private offset = 0;
   private readonly head = new Uint8Array(FRAME_HEAD_BYTES);
   private headCount = 0;
+  /** Of the frame that has begun: what there is room for so far, how much of it has come, how much will. */
   private body: Uint8Array | undefined;
   private bodyCount = 0;
+  private bodyLength = 0;
   private limit: FrameLimit;
 
   constructor(limit: FrameLimit) {
@@ -56,18 +62,27 @@ export class FrameReader {
     if (this.body === undefined) {
       this.headCount += this.take(this.head, this.headCount);
       if (this.headCount < FRAME_HEAD_BYTES) return undefined;
-      this.body = this.begin();
+      this.bodyLength = this.readHead();
+      this.body = bodyBuffer(Math.min(this.bodyLength, BODY_BYTES_FIRST));
     }
-    this.bodyCount += this.take(this.body, this.bodyCount);
-    if (this.bodyCount < this.body.length) return undefined;
-    const frame = { type: this.head[4] ?? 0, body: this.body };
+    let { body } = this;
+    for (;;) {
+      this.bodyCount += this.take(body, this.bodyCount);
+      if (this.bodyCount < body.length) return undefined;
+      if (this.bodyCount === this.bodyLength) break;
+      const larger = bodyBuffer(Math.min(this.bodyLength, BODY_GROWTH * body.length));
+      larger.set(body);
+      this.body = body = larger;
+    }
+    const frame = { type: this.head[4] ?? 0, body };
     this.headCount = 0;
     this.body = undefined;
     this.bodyCount = 0;
     return frame;
   }
 
-  private begin(): Uint8Array {
+  /** @returns length of the body */
+  private readHead(): number {
     const length = new DataView(this.head.buffer).getUint32(0, true);
     const type = this.head[4] ?? 0;
     const limit = this.limit(type);
@@ -79,8 +94,7 @@ export class FrameReader {
         `a frame of type ${type} with ${length - 1} bytes, at most ${limit}`,
       );
     }
-    // Not from Node's pool, which a kept block would hold whole; not zeroed: every byte is written before it is read.
-    return new Uint8Array(Buffer.allocUnsafeSlow(length - 1).buffer);
+    return length - 1;
   }
 
   /** Fill `target` from `start` on with what has come. @returns how many bytes */
@@ -99,4 +113,9 @@ export class FrameReader {
     }
     return count;
   }
+}
+
+/** Not from Node's pool, which a kept block would hold whole; not zeroed: every byte is written before it is read. */
+function bodyBuffer(length: number): Uint8Array {
+  return new Uint8Array(Buffer.allocUnsafeSlow(length).buffer);
 }

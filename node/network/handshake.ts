@@ -76,6 +76,13 @@ const challengeCodec = struct<Challenge>({
 });
 const refusalCodec = struct<{ readonly reason: number }>({ reason: u8 });
 
+/** How the frames of a handshake are written and read, by their type. */
+export const HANDSHAKE_CODECS = {
+  [HELLO]: helloCodec,
+  [PROOF]: proofCodec,
+  [REFUSAL]: refusalCodec,
+};
+
 export function handshakeLimit({ handshakeFrameBytesMax }: NetworkLimits): FrameLimit {
   return (type) => (type >= HELLO && type <= REFUSAL ? handshakeFrameBytesMax : undefined);
 }

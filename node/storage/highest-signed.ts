@@ -8,28 +8,30 @@
  */
 import { crc32 } from "node:zlib";
 import { SomaError } from "../../base/errors.ts";
+import { RejectedError } from "../../protocol/base/errors.ts";
 import { Reader, Writer } from "../../protocol/base/wire.ts";
 import type { Round } from "../../protocol/consensus/block.ts";
 import type { DiskFile, IoDone } from "./disk.ts";
 
 const MAGIC = new TextEncoder().encode("SOMASIGN");
-const SLOT_BYTES = 36;
+export const SLOT_BYTES = 36;
 /** Far enough apart that no disk writes both at once. */
 const SLOT_STEP = 4096;
 const FILE_BYTES = SLOT_STEP + SLOT_BYTES;
 
-interface Slot {
+/** What one slot of the file holds. */
+export interface SignedSlot {
   /** 1, 2, …; slot sequence % 2. */
   readonly sequence: number;
   readonly round: Round;
   readonly durableEnd: number;
 }
 
-const NEVER: Slot = { sequence: 0, round: 0, durableEnd: 0 };
+const NEVER: SignedSlot = { sequence: 0, round: 0, durableEnd: 0 };
 
 export class HighestSigned {
   private readonly file: DiskFile;
-  private newest: Slot;
+  private newest: SignedSlot;
 
   /** @throws SomaError HIGHEST_SIGNED_CORRUPT: what it held may have been higher than what can be read */
   constructor(file: DiskFile) {
@@ -77,7 +79,7 @@ export class HighestSigned {
   }
 }
 
-function newestOf(file: DiskFile): Slot {
+function newestOf(file: DiskFile): SignedSlot {
   const slots = [0, 1].map((i) => decodeSlot(file.readSync(i * SLOT_STEP, SLOT_BYTES), i));
   const [first, second] = slots;
   const areWhole = first !== undefined && second !== undefined;
@@ -93,7 +95,7 @@ function newestOf(file: DiskFile): Slot {
   return first.sequence > second.sequence ? first : second;
 }
 
-function encodeSlot({ sequence, round, durableEnd }: Slot): Uint8Array {
+export function encodeSlot({ sequence, round, durableEnd }: SignedSlot): Uint8Array {
   const writer = new Writer(SLOT_BYTES);
   writer.raw(MAGIC);
   writer.u64(sequence);
@@ -103,8 +105,8 @@ function encodeSlot({ sequence, round, durableEnd }: Slot): Uint8Array {
   return writer.finish();
 }
 
-/** @returns undefined for a damaged slot */
-function decodeSlot(bytes: Uint8Array, parity: number): Slot | undefined {
+/** @param parity the slot's place: sequence % 2  @returns undefined for a damaged slot */
+export function decodeSlot(bytes: Uint8Array, parity: number): SignedSlot | undefined {
   if (bytes.length < SLOT_BYTES) return undefined;
   if (bytes.every((byte) => byte === 0)) return NEVER;
   const reader = new Reader(bytes);
@@ -112,6 +114,11 @@ function decodeSlot(bytes: Uint8Array, parity: number): Slot | undefined {
   const rest = bytes.subarray(0, SLOT_BYTES - 4);
   const crc = new Reader(bytes, SLOT_BYTES - 4).u32();
   if (!MAGIC.every((byte, i) => byte === magic[i]) || crc !== crc32(rest)) return undefined;
-  const slot = { sequence: reader.u64(), round: reader.u64(), durableEnd: reader.u64() };
-  return slot.sequence % 2 === parity ? slot : undefined;
+  try {
+    const slot = { sequence: reader.u64(), round: reader.u64(), durableEnd: reader.u64() };
+    return slot.sequence % 2 === parity ? slot : undefined;
+  } catch (error) {
+    if (error instanceof RejectedError) return undefined; // more than a number holds: we never wrote it
+    throw error;
+  }
 }

@@ -7,8 +7,8 @@ import { SomaError } from "../../base/errors.ts";
 import { decode, fixedBytes, struct, u64, bytes } from "../../protocol/base/codec.ts";
 import { RejectedError } from "../../protocol/base/errors.ts";
 import { DIGEST_BYTES } from "../../protocol/base/hash.ts";
-import { Reader } from "../../protocol/base/wire.ts";
-import { type AuthorityIndex, type Round, SignedHeader } from "../../protocol/consensus/block.ts";
+import { type AuthorityIndex, Block, type Round } from "../../protocol/consensus/block.ts";
+import { decodeCommit } from "../../protocol/consensus/commit.ts";
 import type { AppliedRecord } from "../runtime/ports.ts";
 import { BlockIndex } from "./block-index.ts";
 import type { DiskFile } from "./disk.ts";
@@ -86,14 +86,14 @@ export class LogContents {
   readonly commits: number[] = [];
   /** By author: the block with the highest round. */
   readonly lastBlocks = new Map<AuthorityIndex, { round: Round; position: number }>();
-  /** By round: position of its first block. */
-  readonly roundStarts: number[] = [];
+  /** Blocks of a higher round than all before them, in log order: whatever is above a round lies at or behind the first such. */
+  private readonly rising: { readonly round: Round; readonly position: number }[] = [];
   applied: AppliedRecord | undefined;
 
-  addBlock(block: Pick<SignedHeader, "author" | "round" | "digest">, position: number): void {
+  addBlock(block: Pick<Block, "author" | "round" | "digest">, position: number): void {
     const { author, round, digest } = block;
     this.blocks.add(digest, position);
-    this.roundStarts[round] ??= position;
+    if (round > (this.rising.at(-1)?.round ?? 0)) this.rising.push({ round, position });
     if (round <= (this.lastBlocks.get(author)?.round ?? 0)) return;
     this.lastBlocks.set(author, { round, position });
   }
@@ -107,11 +107,7 @@ export class LogContents {
 
   /** Where the first block above `round` lies; `end` if there is none. */
   startAbove(round: Round, end: number): number {
-    let start = end;
-    for (let r = round + 1; r < this.roundStarts.length; r++) {
-      start = Math.min(start, this.roundStarts[r] ?? end);
-    }
-    return start;
+    return this.rising.find((each) => each.round > round)?.position ?? end;
   }
 }
 
@@ -151,10 +147,10 @@ function note(contents: LogContents, { kind, body, position }: LogRecordAt): boo
   try {
     switch (kind) {
       case "block":
-        contents.addBlock(new SignedHeader(body, body.length), position);
+        contents.addBlock(new Block(body, body.length), position);
         return true;
       case "commit":
-        return contents.addCommit(new Reader(body).u64(), position);
+        return contents.addCommit(decodeCommit(body).index, position);
       case "applied":
         contents.applied = decode(appliedCodec, body.slice());
         return true;

@@ -97,6 +97,7 @@ export class RecordHeads {
     const length = view.getUint32(4, true);
     if (length > BODY_BYTES_MAX) return undefined;
     const durableEnd = Number(view.getBigUint64(8, true));
+    if (!Number.isSafeInteger(durableEnd)) return undefined;
     return { kind, length, durableEnd, bodyCrc: view.getUint32(16, true) };
   }
 
