@@ -26,9 +26,11 @@ export interface GrowthCurve {
 export interface GrowthCurvesOptions {
   readonly title: string;
   readonly subtitle: string;
-  /** Of the values, e.g. "ms a step". */
-  readonly unit: string;
+  /** Of the values, e.g. "ms a step": one scale for all panels. Absent: each panel has its own, and its title says of what. */
+  readonly unit?: string;
   readonly panels: readonly {
+    /** Default: the dimension. */
+    readonly title?: string;
     /** Of the sizes, e.g. "tokens". */
     readonly dimension: string;
     /** What was held still, e.g. "width 192, batch 8". */
@@ -51,13 +53,13 @@ export function growthCurves({ title, subtitle, unit, panels }: GrowthCurvesOpti
   const curveCount = Math.max(1, ...panels.map(({ curves }) => curves.length));
   const width = LEFT + panels.length * (PANEL_WIDTH + GAP) - GAP + 28;
   const height = TOP + PANEL_HEIGHT + BOTTOM + curveCount * LINE;
-  // One scale for all panels: their heights can be compared.
-  const values = panels.flatMap(({ curves }) =>
-    curves.flatMap(({ points }) => points.map(([, y]) => y)),
-  );
-  const yRange = roundedRange(values);
+  const valuesOf = ({ curves }: (typeof panels)[number]): readonly number[] =>
+    curves.flatMap(({ points }) => points.map(([, y]) => y));
+  // Of one unit, one scale for all panels: their heights can be compared.
+  const shared = unit === undefined ? undefined : roundedRange(panels.flatMap(valuesOf));
   const parts = panels.flatMap((panel, i) => {
     const left = LEFT + i * (PANEL_WIDTH + GAP);
+    const yRange = shared ?? roundedRange(valuesOf(panel));
     const sizes = panel.curves.flatMap(({ points }) => points.map(([x]) => x));
     const xRange: Point = sizes.length === 0 ? [1, 2] : [Math.min(...sizes), Math.max(...sizes)];
     const place = ([x, y]: Point): Point => [
@@ -65,7 +67,7 @@ export function growthCurves({ title, subtitle, unit, panels }: GrowthCurvesOpti
       TOP + (1 - share(y, yRange)) * PANEL_HEIGHT,
     ];
     return [
-      text(left, TOP - 26, panel.dimension, { bold: true }),
+      text(left, TOP - 26, panel.title ?? panel.dimension, { bold: true }),
       text(left, TOP - 10, panel.held, { fill: MUTED, size: 11 }),
       ...grid(yRange, sizes, { left, place }),
       ...panel.curves.flatMap((curve) => drawCurve(curve, place)),
@@ -76,7 +78,9 @@ export function growthCurves({ title, subtitle, unit, panels }: GrowthCurvesOpti
     width,
     height,
     heading(title, subtitle),
-    text(LEFT, height - 14, `${unit}; both axes logarithmic`, { fill: MUTED }),
+    text(LEFT, height - 14, `${unit === undefined ? "" : `${unit}; `}both axes logarithmic`, {
+      fill: MUTED,
+    }),
     ...parts,
   );
 }

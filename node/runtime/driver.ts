@@ -94,6 +94,8 @@ export class ConsensusDriver {
   private core: Machine<ConsensusEvent, ConsensusEffect> | undefined;
   private watermark: Watermark = { index: 0, digest: new Uint8Array() };
   private queue: QueuedEvent[] = [];
+  /** Of transactions in `queue`, which grows while the disk is waited for; those that the core has are its own to count. */
+  private queuedTransactionBytes = 0;
   private effects: readonly ConsensusEffect[] = [];
   /** The next of `effects` to perform. */
   private effectIndex = 0;
@@ -146,7 +148,16 @@ export class ConsensusDriver {
 
   /** Transactions for our next blocks; refused if too many wait (a notice says so). */
   submit(batch: TransactionBatch): void {
-    this.enqueue({ kind: "transactionsSubmitted", batch });
+    const { parameters, onNotice } = this.options;
+    const sizeBytes = batch.frames.length;
+    if (this.queuedTransactionBytes + sizeBytes > parameters.pendingTransactionBytesMax) {
+      onNotice({ kind: "transactionsRefused", batch: batch.id });
+      return;
+    }
+    this.queuedTransactionBytes += sizeBytes;
+    this.enqueue({ kind: "transactionsSubmitted", batch }, () => {
+      this.queuedTransactionBytes -= sizeBytes;
+    });
   }
 
   /** Stop for good. What was appended is written. */

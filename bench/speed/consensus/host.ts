@@ -1,5 +1,6 @@
 /** A process of `soma bench consensus`: runs some of the validators, told by its parent what to do and when. */
-import { assert, present, SomaError } from "../../../base/errors.ts";
+import { rmSync } from "node:fs";
+import { assert, type Failure, present, SomaError } from "../../../base/errors.ts";
 import { committeeSignatures } from "../../../protocol/consensus/signatures.ts";
 import { DelayedNetwork } from "../../../node/network/delayed.ts";
 import { networkLimits } from "../../../node/network/limits.ts";
@@ -10,7 +11,6 @@ import type { ConsensusBenchSettings, HostAnswer, HostCommand } from "./settings
 import { benchCommittee, benchSigner, MeasuredValidator } from "./validator.ts";
 
 const HOST = "127.0.0.1";
-const RSS_INTERVAL_MS = 100;
 const RUNNING_INTERVAL_MS = 20;
 
 class BenchHost {
@@ -20,14 +20,10 @@ class BenchHost {
   private validators: readonly MeasuredValidator[] = [];
   private startedAt = 0;
   private cpuStart = process.cpuUsage();
-  private peakRssBytes = 0;
 
   constructor(settings: ConsensusBenchSettings, indices: readonly number[]) {
     this.settings = settings;
     this.indices = indices;
-    setInterval(() => {
-      this.peakRssBytes = Math.max(this.peakRssBytes, process.memoryUsage.rss());
-    }, RSS_INTERVAL_MS).unref();
   }
 
   async open(): Promise<HostAnswer> {
@@ -66,8 +62,9 @@ class BenchHost {
         settings,
         committee,
         network: settings.delayMs > 0 ? new DelayedNetwork(inner, settings.delayMs) : inner,
-        onFailure: (what) => {
-          answer({ kind: "failed", what: `validator ${index}: ${what}` });
+        onFailure: ({ failure }) => {
+          const what = `validator ${index}: ${failure.what}`;
+          answer({ kind: "failed", failure: { ...failure, what } });
         },
       });
     });
@@ -93,13 +90,18 @@ class BenchHost {
         validators: this.validators.map((validator) => validator.report()),
         seconds: (performance.now() - this.startedAt) / 1000,
         cpuSeconds: (user + system) / 1e6,
-        peakRssBytes: this.peakRssBytes,
+        peakRssBytes: process.resourceUsage().maxRSS * 1024,
       },
     };
   }
 
   stop(): void {
     for (const validator of this.validators) validator.stop();
+  }
+
+  /** Nobody is left to do it. */
+  removeLogs(): void {
+    rmSync(this.settings.logFolder, { recursive: true, force: true, maxRetries: 3 });
   }
 }
 
@@ -128,18 +130,27 @@ async function obey(command: HostCommand): Promise<void> {
       return;
     case "stop":
       opened.stop();
+      host = undefined;
       process.disconnect();
       return;
   }
 }
 
+function failureOf(error: unknown): Failure {
+  if (error instanceof SomaError) return error.failure;
+  return { code: "BENCH_FAILED", kind: "failure", what: String(error) };
+}
+
 assert(process.send !== undefined, "a host is a child of the bench");
 process.on("message", (command) => {
   obey(command as HostCommand).catch((error: unknown) => {
-    const what = error instanceof SomaError ? error.line() : String(error);
-    answer({ kind: "failed", what });
+    answer({ kind: "failed", failure: failureOf(error) });
   });
 });
+// The terminal sends Ctrl-C to the children too: it is the parent that says when to stop.
+process.on("SIGINT", () => undefined);
+process.on("SIGTERM", () => undefined);
 process.on("disconnect", () => {
-  process.exit(); // the parent is gone, or has had enough
+  host?.removeLogs(); // the parent was killed: it will not
+  process.exit();
 });

@@ -1,4 +1,6 @@
 /** What is measured: plain data, handed to each process. */
+import type { Failure } from "../../../base/errors.ts";
+
 export interface ConsensusBenchSettings {
   readonly validators: number;
   /** The last so many of them are never started. */
@@ -39,23 +41,38 @@ export type HostAnswer =
   | { readonly kind: "opened"; readonly ports: readonly (readonly [index: number, port: number])[] }
   | { readonly kind: "running" }
   | { readonly kind: "report"; readonly report: HostReport }
-  | { readonly kind: "failed"; readonly what: string };
+  | { readonly kind: "failed"; readonly failure: Failure };
 
 export interface ValidatorReport {
   readonly index: number;
   readonly offered: number;
-  /** Not taken: too many waited already. */
+  /** Not taken: too many waited already. Never sent, or sent and turned away. */
   readonly refused: number;
   readonly committed: number;
   /** Of blocks that were not ordered: proposed again, their latency is not known. */
   readonly resubmitted: number;
+  /** Taken, and not ordered yet. */
+  readonly waiting: number;
+  /** How long the oldest of them has waited; 0 if there is none. */
+  readonly oldestWaitingMs: number;
   readonly commits: number;
   readonly rounds: number;
   readonly sentBytes: number;
   readonly logBytes: number;
   readonly latency: LatencyCounts;
-  /** Index and digest (hex) of the last commits. */
-  readonly lastCommits: readonly (readonly [index: number, digest: string])[];
+  /** How long each fsync took; none with a log in memory. */
+  readonly syncs: LatencyCounts;
+  /** Of the last commits. */
+  readonly lastCommits: readonly CommitMark[];
+}
+
+/** Names a commit with all before it: digests are chained, and the transactions of all are counted. */
+export interface CommitMark {
+  readonly index: number;
+  /** Hex. */
+  readonly digest: string;
+  /** Ordered so far, from the first commit on. */
+  readonly transactions: number;
 }
 
 export interface LatencyCounts {

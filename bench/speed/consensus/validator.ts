@@ -1,8 +1,12 @@
 /** One measured validator: a node, its clients, and what is counted of it. */
 import { statSync } from "node:fs";
 import { join } from "node:path";
+import type { SomaError } from "../../../base/errors.ts";
 import { toHex } from "../../../protocol/base/bytes.ts";
-import { consensusParameters } from "../../../protocol/base/parameters.ts";
+import {
+  type ConsensusParameters,
+  consensusParameters,
+} from "../../../protocol/base/parameters.ts";
 import { Reader } from "../../../protocol/base/wire.ts";
 import type { Block } from "../../../protocol/consensus/block.ts";
 import { Committee } from "../../../protocol/consensus/committee.ts";
@@ -15,9 +19,11 @@ import type { Network, Store } from "../../../node/runtime/ports.ts";
 import { FolderDisk } from "../../../node/storage/disk.ts";
 import { LOG_FILE, openLogStore } from "../../../node/storage/log-store.ts";
 import { MemoryStore } from "../../../node/storage/memory-store.ts";
+import { benchFailed } from "./failure.ts";
 import { LatencyHistogram } from "./latency.ts";
 import { TransactionLoad } from "./load.ts";
-import type { ConsensusBenchSettings, ValidatorReport } from "./settings.ts";
+import { meteredDisk } from "./metered-disk.ts";
+import type { CommitMark, ConsensusBenchSettings, ValidatorReport } from "./settings.ts";
 
 /** Commits told at the end, for validators that have not come equally far to be compared. */
 const LAST_COMMITS = 500;
@@ -28,6 +34,33 @@ const MEMORY_LOG_BYTES = 64 * 2 ** 20;
 interface Submitted {
   readonly dueAt: number;
   readonly count: number;
+  readonly sizeBytes: number;
+}
+
+/** What is counted from one moment on. */
+interface Counts {
+  offered: number;
+  refused: number;
+  committed: number;
+  resubmitted: number;
+  commits: number;
+  sent: number;
+}
+
+function noCounts(): Counts {
+  return { offered: 0, refused: 0, committed: 0, resubmitted: 0, commits: 0, sent: 0 };
+}
+
+/** The network's own, but for the pace that the settings ask for. A committee of one has one leader a round. */
+function benchParameters({
+  validators,
+  roundDelayMs,
+}: ConsensusBenchSettings): ConsensusParameters {
+  const { leadersPerRound } = consensusParameters();
+  return consensusParameters({
+    roundDelayMinMs: roundDelayMs,
+    leadersPerRound: Math.min(leadersPerRound, validators),
+  });
 }
 
 export function benchSigner(index: number): Ed25519Signer {
@@ -55,22 +88,28 @@ export interface MeasuredValidatorOptions {
   readonly settings: ConsensusBenchSettings;
   readonly committee: Committee;
   readonly network: Network;
-  readonly onFailure: (what: string) => void;
+  readonly onFailure: (error: SomaError) => void;
 }
 
 export class MeasuredValidator {
   readonly index: number;
   private readonly settings: ConsensusBenchSettings;
+  private readonly parameters: ConsensusParameters;
   private readonly node: ConsensusNode;
   private readonly load: TransactionLoad;
   private readonly latency = new LatencyHistogram();
+  private readonly syncs = new LatencyHistogram();
   private readonly logPath: string;
-  private readonly onFailure: (what: string) => void;
+  private readonly onFailure: (error: SomaError) => void;
+  /** On their way into a block, by batch. */
   private readonly submitted = new Map<number, Submitted>();
+  private submittedBytes = 0;
   /** Own blocks that are not ordered yet, by round. */
   private readonly proposed = new Map<number, readonly Submitted[]>();
-  private readonly lastCommits: (readonly [number, string])[] = [];
-  private counts = { offered: 0, refused: 0, committed: 0, resubmitted: 0, commits: 0, sent: 0 };
+  private readonly lastCommits: CommitMark[] = [];
+  /** From the first commit on. */
+  private orderedCount = 0;
+  private counts = noCounts();
   private startRound = 0;
   private startLogBytes = 0;
 
@@ -80,14 +119,21 @@ export class MeasuredValidator {
     this.onFailure = onFailure;
     const folder = join(settings.logFolder, String(index));
     this.logPath = join(folder, LOG_FILE);
+    const parameters = benchParameters(settings);
+    this.parameters = parameters;
     const store: Store =
       settings.log === "disk"
-        ? openLogStore({ disk: new FolderDisk(folder), identity: committee.genesisDigest })
+        ? openLogStore({
+            disk: meteredDisk(new FolderDisk(folder), (ms) => {
+              this.syncs.add(ms, 1);
+            }),
+            identity: committee.genesisDigest,
+          })
         : new MemoryStore({ blockBytesMax: MEMORY_LOG_BYTES });
     this.node = makeConsensusNode({
       committee,
       ownIndex: index,
-      parameters: consensusParameters({ roundDelayMinMs: settings.roundDelayMs }),
+      parameters,
       signer: benchSigner(index),
       network: this.metered(network),
       store,
@@ -99,11 +145,20 @@ export class MeasuredValidator {
     this.load = new TransactionLoad({
       rate: settings.load / (settings.validators - settings.crashed),
       transactionBytes: settings.transactionBytes,
+      batchBytesMax: parameters.blockTransactionBytesMax,
       source: index,
+      hasRoom: (sizeBytes) =>
+        this.submittedBytes + sizeBytes <= parameters.pendingTransactionBytesMax,
       submit: (batch, dueAt) => {
-        this.submitted.set(batch.id, { dueAt, count: batch.count });
+        const sizeBytes = batch.frames.length;
+        this.submitted.set(batch.id, { dueAt, count: batch.count, sizeBytes });
+        this.submittedBytes += sizeBytes;
         this.counts.offered += batch.count;
         this.node.driver.submit(batch);
+      },
+      turnAway: (count) => {
+        this.counts.offered += count;
+        this.counts.refused += count;
       },
     });
   }
@@ -120,21 +175,27 @@ export class MeasuredValidator {
 
   /** From here on it counts. */
   measure(): void {
-    this.counts = { offered: 0, refused: 0, committed: 0, resubmitted: 0, commits: 0, sent: 0 };
+    this.counts = noCounts();
     this.latency.clear();
+    this.syncs.clear();
     this.startRound = this.round;
     this.startLogBytes = this.logBytes;
   }
 
   report(): ValidatorReport {
     const { sent, ...counts } = this.counts;
+    const waiting = [...this.submitted.values(), ...[...this.proposed.values()].flat()];
+    const now = performance.now();
     return {
       index: this.index,
       ...counts,
+      waiting: waiting.reduce((sum, { count }) => sum + count, 0),
+      oldestWaitingMs: waiting.reduce((oldest, { dueAt }) => Math.max(oldest, now - dueAt), 0),
       rounds: this.round - this.startRound,
       sentBytes: sent,
       logBytes: this.logBytes - this.startLogBytes,
       latency: this.latency.toCounts(),
+      syncs: this.syncs.toCounts(),
       lastCommits: this.lastCommits,
     };
   }
@@ -185,17 +246,23 @@ export class MeasuredValidator {
       case "commit": {
         const { commit, blocks } = notice;
         this.counts.commits++;
-        this.lastCommits.push([commit.index, toHex(commit.digest)]);
-        if (this.lastCommits.length > LAST_COMMITS) this.lastCommits.shift();
         const now = performance.now();
         for (const block of blocks) this.count(block, now);
+        this.lastCommits.push({
+          index: commit.index,
+          digest: toHex(commit.digest),
+          transactions: this.orderedCount,
+        });
+        if (this.lastCommits.length > LAST_COMMITS) this.lastCommits.shift();
         return;
       }
       case "failed":
-        this.onFailure(notice.error.line());
+        this.onFailure(notice.error);
         return;
       case "misbehaved":
-        this.onFailure(`validator ${notice.peer} is blamed: ${notice.code} ${notice.detail}`);
+        this.onFailure(
+          benchFailed(`it charges validator ${notice.peer} with ${notice.code}: ${notice.detail}`),
+        );
         return;
       case "equivocation":
       case "clockAhead":
@@ -211,6 +278,7 @@ export class MeasuredValidator {
   private take(batch: number): Submitted | undefined {
     const submitted = this.submitted.get(batch);
     this.submitted.delete(batch);
+    this.submittedBytes -= submitted?.sizeBytes ?? 0;
     return submitted;
   }
 
@@ -218,6 +286,7 @@ export class MeasuredValidator {
   private count(block: Block, now: number): void {
     const transactions = new Reader(block.payload).length(block.payload.length);
     this.counts.committed += transactions;
+    this.orderedCount += transactions;
     if (block.author !== this.index) return;
     let known = 0;
     for (const { dueAt, count } of this.proposed.get(block.round) ?? []) {
@@ -226,5 +295,10 @@ export class MeasuredValidator {
     }
     this.counts.resubmitted += transactions - known;
     this.proposed.delete(block.round);
+    // What is so far below is never ordered: its transactions came again in a later block, under no batch of ours.
+    for (const round of this.proposed.keys()) {
+      if (round > block.round - 2 * this.parameters.gcDepthRounds) break; // ascending, as they were proposed
+      this.proposed.delete(round);
+    }
   }
 }

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { BAN_MS, STRIKES_MAX } from "../../../node/runtime/limits.ts";
+import { DEFAULT_CONSENSUS_PARAMETERS } from "../../../protocol/base/parameters.ts";
 import { sealCommit, type Commit } from "../../../protocol/consensus/commit.ts";
 import type { ConsensusEffect, LogRecord } from "../../../protocol/consensus/events.ts";
 import { type Bench, driverBench, HandStore, ListApplication } from "../../support/driver-ports.ts";
@@ -92,6 +93,24 @@ describe("effects", () => {
     expect(released).toBe(0);
     bench.store.flushes[0]?.();
     expect(released).toBe(1);
+  });
+
+  test("of transactions no more wait for the disk than may wait for a block; the rest is refused at once", () => {
+    const bench = started();
+    bench.store.holds = true;
+    step(bench, persisted());
+    const half = DEFAULT_CONSENSUS_PARAMETERS.pendingTransactionBytesMax / 2;
+    const frames = new Uint8Array(half);
+    const refused = (): readonly number[] =>
+      bench.notices.flatMap((notice) =>
+        notice.kind === "transactionsRefused" ? [notice.batch] : [],
+      );
+    for (const id of [1, 2, 3]) bench.driver.submit({ id, count: 1, frames });
+    expect(refused()).toEqual([3]);
+    bench.store.flushes[0]?.();
+    expect(bench.events.filter(({ kind }) => kind === "transactionsSubmitted").length).toBe(3);
+    bench.driver.submit({ id: 4, count: 1, frames }); // room again
+    expect(refused()).toEqual([3]);
   });
 
   test("a timer fires once, where it was set last", () => {

@@ -42,6 +42,16 @@ describe("the latency histogram", () => {
   });
 });
 
+const OPTIONS = {
+  transactionBytes: 10,
+  batchBytesMax: 512 * 1024,
+  source: 0,
+  hasRoom: () => true,
+  turnAway: (count: number) => {
+    throw new Error(`${count} transactions are turned away`);
+  },
+};
+
 describe("the clients", () => {
   beforeEach(() => {
     vi.useFakeTimers({ toFake: ["setInterval", "clearInterval", "performance"] });
@@ -54,6 +64,7 @@ describe("the clients", () => {
   test("send at their rate in whole frames, no two transactions alike", () => {
     const batches: TransactionBatch[] = [];
     const load = new TransactionLoad({
+      ...OPTIONS,
       rate: 3333,
       transactionBytes: 200,
       source: 2,
@@ -80,9 +91,8 @@ describe("the clients", () => {
   test("that were kept waiting count from when they were due", () => {
     const dueAt: number[] = [];
     const load = new TransactionLoad({
+      ...OPTIONS,
       rate: 1000,
-      transactionBytes: 10,
-      source: 0,
       submit: (_, at) => dueAt.push(at),
     });
     let now = 1000;
@@ -93,49 +103,82 @@ describe("the clients", () => {
     load.stop();
     expect(dueAt.map((at) => at - 1000)).toEqual([0, 5, 10, 15, 20, 25, 30, 35, 40, 45]);
   });
+
+  test("put no more into a buffer than a block holds, and one transaction at least", () => {
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 1, max: 3000 }),
+        fc.integer({ min: 3002, max: 9000 }),
+        (transactionBytes, batchBytesMax) => {
+          const batches: TransactionBatch[] = [];
+          const load = new TransactionLoad({
+            ...OPTIONS,
+            rate: 200_000, // 1,000 a tick
+            transactionBytes,
+            batchBytesMax,
+            submit: (batch) => batches.push(batch),
+          });
+          load.start();
+          vi.advanceTimersByTime(5);
+          load.stop();
+          expect(batches.reduce((sum, { count }) => sum + count, 0)).toBe(1000);
+          for (const { frames } of batches)
+            expect(frames.length).toBeLessThanOrEqual(batchBytesMax);
+        },
+      ),
+      { numRuns: 20 },
+    );
+  });
+
+  test("are turned away where there is no room, and come again at the next tick", () => {
+    let [sent, away, room] = [0, 0, 300];
+    const load = new TransactionLoad({
+      ...OPTIONS,
+      rate: 10_000, // 50 a tick
+      hasRoom: (sizeBytes) => sizeBytes <= room,
+      submit: ({ count, frames }) => {
+        room -= frames.length;
+        sent += count;
+      },
+      turnAway: (count) => {
+        away += count;
+      },
+    });
+    load.start();
+    vi.advanceTimersByTime(5);
+    expect([sent, away]).toEqual([0, 50]); // 50 × 11 bytes
+    room = 1100;
+    vi.advanceTimersByTime(15);
+    load.stop();
+    expect([sent, away]).toEqual([100, 100]);
+  });
 });
 
 describe("the comparison of commits", () => {
   const report = (
     index: number,
-    lastCommits: readonly (readonly [number, string])[],
-  ): ValidatorReport => ({
+    ...marks: readonly (readonly [index: number, digest: string, transactions?: number])[]
+  ): Pick<ValidatorReport, "index" | "lastCommits"> => ({
     index,
-    lastCommits,
-    offered: 0,
-    refused: 0,
-    committed: 0,
-    resubmitted: 0,
-    commits: 0,
-    rounds: 0,
-    sentBytes: 0,
-    logBytes: 0,
-    latency: { counts: [], sumMs: 0 },
+    lastCommits: marks.map(([at, digest, transactions = 0]) => ({
+      index: at,
+      digest,
+      transactions,
+    })),
   });
 
   test("counts those that all have", () => {
-    expect(
-      agreedCommits([
-        report(0, [
-          [1, "a"],
-          [2, "b"],
-          [3, "c"],
-        ]),
-        report(1, [
-          [2, "b"],
-          [3, "c"],
-          [4, "d"],
-        ]),
-      ]),
-    ).toBe(2);
+    const first = report(0, [1, "a"], [2, "b"], [3, "c"]);
+    const second = report(1, [2, "b"], [3, "c"], [4, "d"]);
+    expect(agreedCommits([first, second])).toBe(2);
   });
 
-  test("fails where two differ, and where none is shared", () => {
-    expect(() => agreedCommits([report(0, [[1, "a"]]), report(1, [[1, "b"]])])).toThrow(
-      /another commit 1/,
-    );
-    expect(() => agreedCommits([report(0, [[1, "a"]]), report(1, [[2, "b"]])])).toThrow(
-      /none|no commit/,
-    );
+  test("fails where two differ, in digest or in number of transactions, and where none is shared", () => {
+    const compare = (...reports: readonly ReturnType<typeof report>[]) => {
+      return () => agreedCommits(reports);
+    };
+    expect(compare(report(0, [1, "a"]), report(1, [1, "b"]))).toThrow(/1 has another commit 1/);
+    expect(compare(report(0, [1, "a", 7]), report(1, [1, "a", 8]))).toThrow(/8 transactions.* 7/);
+    expect(compare(report(0, [1, "a"]), report(1, [2, "b"]))).toThrow(/no commit in common/);
   });
 });
