@@ -6,7 +6,8 @@ import { sealCommit } from "../../../protocol/consensus/commit.ts";
 import { DagState, Vertex } from "../../../protocol/consensus/dag-state.ts";
 import { Linearizer, medianTimestamp } from "../../../protocol/consensus/linearizer.ts";
 import { seededRng } from "../../../tokenizers/random.ts";
-import { deliver, randomDag } from "../../support/random-dag.ts";
+import { deliver } from "../../../node/conformance/delivery-orders.ts";
+import { randomDag } from "../../../node/conformance/random-dag.ts";
 
 const committee = drawnCommittee(4);
 
