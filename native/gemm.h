@@ -33,6 +33,8 @@ constexpr int kTileRows = 6;
 constexpr int64_t kDepth = 256;
 constexpr int64_t kBlockRows = kTileRows * 16;
 constexpr int64_t kBlockColumns = 768;
+// Numbers that the second-level cache keeps beside what else a product touches.
+constexpr int64_t kStaysInCache = 1 << 16;
 
 // A matrix anywhere in memory: element (i, j) is data[i·rowStride + j·columnStride].
 struct Matrix {
@@ -278,47 +280,26 @@ struct NoFinish {
   void operator()(int64_t, int64_t, int64_t, int64_t) const {}
 };
 
-// The whole of a matrix B [K, N] in panels, for products that many threads or many calls make with it.
-inline int64_t packedSize(int64_t K, int64_t N) {
-  return K * ((N + kTileColumns - 1) / kTileColumns * kTileColumns) + kLanes;
-}
-// Where the panels of columns n … and rows k … begin; `columns` of them, from n to the end of the block.
-inline int64_t packedAt(int64_t K, int64_t n, int64_t k, int64_t columns) {
-  return n * K + (columns + kTileColumns - 1) / kTileColumns * kTileColumns * k;
-}
-inline void packWhole(Matrix b, int64_t K, int64_t N, float* to) {
-  for (int64_t n = 0; n < N; n += kBlockColumns) {
-    const int64_t columns = std::min(kBlockColumns, N - n);
-    for (int64_t k = 0; k < K; k += kDepth) {
-      float* panels = to + packedAt(K, n, k, columns);
-      const int64_t deep = std::min(kDepth, K - k);
-      packPanels<kTileColumns>(b.data + k * b.rowStride + n * b.columnStride, b.columnStride, b.rowStride, columns,
-                               deep, panels);
-#if defined(__AVX512BF16__)
-      if (roundsToBf16) pairPanels<kTileColumns>(panels, columns, deep);
-#endif
-    }
-  }
-}
-
 // The part of C = A·B. `finish(rowBegin, rowEnd, columnBegin, columnEnd)` is called once for every finished tile.
-// `packed`: all of B from packWhole, if there; the part then begins at column 0 or at a multiple of kBlockColumns.
 template <class Finish = NoFinish>
 void multiplyPart(Part part, int64_t depth, Matrix a, Matrix b, float* c, int64_t stride,
-                  const Finish& finish = {}, const float* packed = nullptr) {
+                  const Finish& finish = {}) {
   static thread_local Panels panelsOfA, panelsOfB;
   const int64_t depthMost = std::min(kDepth, depth);
-  // For few columns copying A would cost more than it saves; so it would for few rows with B. A's rows must not all fall
-  // into the same lines of the first-level cache, and a stride of 1 says that it is a panel.
-  const bool readsA = part.columnEnd - part.columnBegin <= kTileColumns * 8 && a.columnStride == 1 && a.rowStride > 1 &&
+  const int64_t rowsHere = part.rowEnd - part.rowBegin;
+  const int64_t columnsHere = part.columnEnd - part.columnBegin;
+  // For few columns copying A would cost more than it saves. Its rows must not all fall into the same lines of the
+  // first-level cache, and a stride of 1 would say that it is a panel.
+  const bool readsA = columnsHere <= 8 * kTileColumns && a.columnStride == 1 && a.rowStride > 1 &&
                       a.rowStride % 1024 != 0 && !roundsToBf16;
-  const bool readsB =
-      packed == nullptr && b.columnStride == 1 && part.rowEnd - part.rowBegin <= 4 * kTileRows && !roundsToBf16;
-  const int64_t rowsMost = std::min(kBlockRows, part.rowEnd - part.rowBegin) + kTileRows;
-  const int64_t columnsMost = std::min(kBlockColumns, part.columnEnd - part.columnBegin) + kTileColumns;
+  // So it is with B for few rows, more of them if it stays in the second-level cache.
+  const int64_t tilesOfRows = depth * columnsHere <= kStaysInCache ? 16 : 4;
+  const bool readsB = b.columnStride == 1 && rowsHere <= tilesOfRows * kTileRows && !roundsToBf16;
+  const int64_t rowsMost = std::min(kBlockRows, rowsHere) + kTileRows;
+  const int64_t columnsMost = std::min(kBlockColumns, columnsHere) + kTileColumns;
   // kLanes more than the panels: what is written in whole vectors may end there.
   float* packedA = panelsOfA.atLeast(rowsMost * depthMost + kLanes);
-  float* ownB = packed == nullptr ? panelsOfB.atLeast(columnsMost * depthMost + kLanes) : nullptr;
+  float* packedB = panelsOfB.atLeast(columnsMost * depthMost + kLanes);
   float edge[kTileRows * kTileColumns] __attribute__((aligned(64)));
   for (int64_t n = part.columnBegin; n < part.columnEnd; n += kBlockColumns) {
     const int64_t columns = std::min(kBlockColumns, part.columnEnd - n);
@@ -328,16 +309,11 @@ void multiplyPart(Part part, int64_t depth, Matrix a, Matrix b, float* c, int64_
       const bool last = k + kDepth >= depth;
       // Whole tiles of B are read where they lie.
       const int64_t whole = readsB ? columns / kTileColumns * kTileColumns : 0;
-      const float* packedB = ownB;
-      if (packed != nullptr) {
-        packedB = packed + packedAt(depth, n, k, columns);
-      } else {
-        packPanels<kTileColumns>(b.data + k * b.rowStride + (n + whole) * b.columnStride, b.columnStride, b.rowStride,
-                                 columns - whole, deep, ownB + whole * deep);
+      packPanels<kTileColumns>(b.data + k * b.rowStride + (n + whole) * b.columnStride, b.columnStride, b.rowStride,
+                               columns - whole, deep, packedB + whole * deep);
 #if defined(__AVX512BF16__)
-        if (roundsToBf16) pairPanels<kTileColumns>(ownB, columns, deep);
+      if (roundsToBf16) pairPanels<kTileColumns>(packedB, columns, deep);
 #endif
-      }
       for (int64_t m = part.rowBegin; m < part.rowEnd; m += kBlockRows) {
         const int64_t rows = std::min(kBlockRows, part.rowEnd - m);
         const float* blockA = a.data + m * a.rowStride + k * a.columnStride;

@@ -97,16 +97,6 @@ int64_t mostOf(const std::vector<Layer>& layers, size_t begin, size_t end, int64
 // first layer.
 template <class Source>
 void byRows(const std::vector<Layer>& layers, size_t count, const Source& source, float* y) {
-  static thread_local Panels panels;
-  int64_t size = 0;
-  for (size_t l = 0; l < count; l++) size += packedSize(layers[l].I, layers[l].O);
-  float* all = panels.atLeast(size);
-  std::vector<const float*> packed;
-  for (size_t l = 0; l < count; l++) {
-    packWhole(rowsOf(layers[l].weight, layers[l].O), layers[l].I, layers[l].O, all);
-    packed.push_back(all);
-    all += packedSize(layers[l].I, layers[l].O);
-  }
   const int64_t last = layers[count - 1].rows;
   const int64_t firstsEach = layers[0].rows / last;
   const int64_t tileFirsts = kTileRows * firstsEach;
@@ -124,7 +114,7 @@ void byRows(const std::vector<Layer>& layers, size_t count, const Source& source
       const int64_t here = rows * (layer.rows / last);
       float* to = l + 1 == count ? y + begin * layer.O : turns.next();
       multiplyPart({0, here, 0, layer.O}, layer.I, rowsOf(turns.read, layer.I), rowsOf(layer.weight, layer.O), to,
-                   layer.O, finishOf(layer, to, turns.skipped), packed[l]);
+                   layer.O, finishOf(layer, to, turns.skipped));
       turns.wrote(to);
     }
   });
