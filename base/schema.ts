@@ -56,10 +56,14 @@ function knownKeys(schema: z.ZodType, path: readonly PropertyKey[]): readonly st
   return [];
 }
 
+/** A loop, not a recursion: a document may be nested deeper than a stack. */
 function deepFreeze<T>(value: T): T {
-  if (typeof value === "object" && value !== null && !ArrayBuffer.isView(value)) {
-    for (const inner of Object.values(value)) deepFreeze(inner);
-    Object.freeze(value);
+  const open: unknown[] = [value];
+  while (open.length > 0) {
+    const next = open.pop();
+    if (typeof next !== "object" || next === null || ArrayBuffer.isView(next)) continue;
+    for (const inner of Object.values(next)) open.push(inner);
+    Object.freeze(next);
   }
   return value;
 }

@@ -1,4 +1,6 @@
 /** Committer cases: accept blocks, decide, say what was decided. */
+import { SomaError } from "../../base/errors.ts";
+import { SafetyError } from "../../protocol/base/errors.ts";
 import type { Slot } from "../../protocol/consensus/block.ts";
 import type { Decision } from "../../protocol/consensus/base-committer.ts";
 import { Committer } from "../../protocol/consensus/committer.ts";
@@ -18,6 +20,8 @@ export interface CommitterAnswer {
   readonly name: string;
   /** One list a call. */
   readonly calls: readonly (readonly DecidedSlot[])[];
+  /** Why nothing more is decided: the blocks prove more faults than the rules bear. A validator would stop here. */
+  readonly halted?: string;
 }
 
 /** Blocks are accepted on top of those of the calls before; a call that accepts fewer starts anew. */
@@ -44,6 +48,7 @@ export function runCommitterCase(given: CommitterCase): CommitterAnswer {
   };
   let { dag, committer } = start();
   let acceptedCount = 0;
+  let halted: string | undefined;
   const calls = given.calls.map(({ accept, lastDecided }) => {
     if (accept < acceptedCount) {
       ({ dag, committer } = start());
@@ -51,17 +56,35 @@ export function runCommitterCase(given: CommitterCase): CommitterAnswer {
     }
     for (const { id } of given.blocks.slice(acceptedCount, accept)) drawn.addTo(dag, id);
     acceptedCount = accept;
-    const last = lastDecided == null ? undefined : slotOf(lastDecided, committer);
-    return committer.decide(last).map((decision) => decidedSlot(decision, drawn));
+    const { name } = given;
+    const last = lastDecided == null ? undefined : slotOf(lastDecided, { committer, name });
+    try {
+      return committer.decide(last).map((decision) => decidedSlot(decision, drawn));
+    } catch (error) {
+      if (!(error instanceof SafetyError)) throw error;
+      halted = error.message;
+      return [];
+    }
   });
-  return { name: given.name, calls };
+  return { name: given.name, calls, ...(halted === undefined ? {} : { halted }) };
 }
 
 type NamedSlot = NonNullable<CommitterCase["calls"][number]["lastDecided"]>;
 
-function slotOf({ round, author, offset }: NamedSlot, committer: Committer): Slot | undefined {
+/** @throws SomaError BAD_CASE if the author leads no slot of the round */
+function slotOf(
+  { round, author, offset }: NamedSlot,
+  { committer, name }: { readonly committer: Committer; readonly name: string },
+): Slot | undefined {
+  if (round === 0) return undefined;
   const found = offset ?? (author === undefined ? undefined : committer.offsetOf(round, author));
-  return round === 0 || found === undefined ? undefined : { round, offset: found };
+  if (found !== undefined) return { round, offset: found };
+  throw new SomaError({
+    code: "BAD_CASE",
+    kind: "usage",
+    what: `case "${name}": lastDecided: ${author ?? "nobody"} leads no slot of round ${round}`,
+    next: "correct the case",
+  });
 }
 
 function decidedSlot(decision: Decision, drawn: DrawnDag): DecidedSlot {

@@ -51,7 +51,7 @@ function linearize(given: LinearizerCase): {
       throw new SomaError({
         code: "BAD_CASE",
         kind: "usage",
-        what: `${given.name}: leader ${id} is ${leader === undefined ? "not among the blocks" : "committed already"}`,
+        what: `case "${given.name}": leaders: "${id}" is committed already`,
         next: "correct the case",
       });
     }

@@ -26,7 +26,7 @@ export interface BlockName {
 }
 
 export function parseBlockName(id: string): BlockName {
-  const match = /^([A-Z])(\d+)(?:\.(\d+))?$/.exec(id);
+  const match = /^([A-Z])(0|[1-9]\d{0,9})(?:\.(0|[1-9]\d{0,9}))?$/.exec(id);
   const [, letter, round, twin] = match ?? [];
   if (letter === undefined || round === undefined) {
     throw new SomaError({

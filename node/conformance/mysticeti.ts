@@ -1,8 +1,14 @@
 /** All groups of a case file, answered: what the code decides, whatever the file expects. */
 import { readFile } from "node:fs/promises";
 import { SomaError } from "../../base/errors.ts";
-import { parseConfig } from "../../base/schema.ts";
-import { type CaseFile, caseFileSchema } from "./case-file.ts";
+import {
+  checkClockCase,
+  checkCommitterCase,
+  checkLinearizerCase,
+  checkManagerCase,
+  checkValidityCase,
+} from "./case-checks.ts";
+import { type CaseFile, parseCaseFile } from "./case-file.ts";
 import { type CommitterAnswer, runCommitterCase } from "./committer-cases.ts";
 import {
   type ClockAnswer,
@@ -25,7 +31,13 @@ export interface Answers {
   readonly blockManager: readonly ManagerAnswer[];
 }
 
+/** @throws SomaError BAD_CASE naming the case and the field: all cases are looked through before one is answered */
 export function answerCases(file: CaseFile): Answers {
+  file.cases.forEach(checkCommitterCase);
+  [...file.linearizer, ...file.scoring].forEach(checkLinearizerCase);
+  file.thresholdClock.forEach(checkClockCase);
+  file.blockValidity.forEach(checkValidityCase);
+  file.blockManager.forEach(checkManagerCase);
   return {
     cases: file.cases.map(runCommitterCase),
     linearizer: file.linearizer.map(runLinearizerCase),
@@ -57,11 +69,11 @@ export async function readCaseFile(path: string): Promise<CaseFile> {
       {
         code: "NOT_JSON",
         kind: "usage",
-        what: `${path} is not JSON`,
+        what: `${path} is not JSON (${cause instanceof Error ? cause.message : "unreadable"})`,
         next: "give a file in the format of mysticeti-cases.json",
       },
       { cause },
     );
   }
-  return parseConfig(caseFileSchema, document, path);
+  return parseCaseFile(document, path);
 }

@@ -7,13 +7,12 @@ import {
   runManagerCase,
   runScoringCase,
 } from "../../../node/conformance/component-cases.ts";
-import { caseFileSchema } from "../../../node/conformance/case-file.ts";
+import { parseCaseFile } from "../../../node/conformance/case-file.ts";
 import { present } from "../../../base/errors.ts";
-import { parseConfig } from "../../../base/schema.ts";
 
 const PATH = "test/vectors/mysticeti-cases.json";
 const DOCUMENT: unknown = JSON.parse(readFileSync(PATH, "utf8"));
-const FILE = parseConfig(caseFileSchema, DOCUMENT, PATH);
+const FILE = parseCaseFile(DOCUMENT, PATH);
 
 /** What the file expects, which the program itself never reads. */
 interface Expected {
