@@ -23,6 +23,7 @@ import type { PeerMessage } from "../network/message.ts";
 import type { NetworkHandler } from "../runtime/ports.ts";
 import { type EventQueue, type Micros, MS } from "./event-queue.ts";
 import { GENESIS_MS } from "./seats.ts";
+import type { SplitAttack, SplitRoles } from "./split-attack.ts";
 
 /** What a faulty validator does in place of its duty. */
 export interface Misconduct {
@@ -40,6 +41,7 @@ export interface FaultyOptions {
   readonly signer: Signer;
   readonly verifier: BlockVerifier;
   readonly schedule: LeaderSchedule;
+  readonly splitAttack: SplitAttack;
   readonly queue: EventQueue;
   readonly rng: Rng;
   readonly send: (peer: AuthorityIndex, message: PeerMessage) => void;
@@ -52,6 +54,8 @@ export interface BlockWish {
   /** Authors not to refer to, as far as the rules allow. */
   readonly avoid?: ReadonlySet<AuthorityIndex>;
   readonly commitVotes?: readonly CommitVote[];
+  /** Which of its own blocks before to build on: the first or the last; else any. */
+  readonly own?: "first" | "last";
   /** Makes a twin differ. */
   readonly timestampShiftMs?: number;
 }
@@ -167,6 +171,11 @@ export class FaultyValidator implements NetworkHandler {
     return round < 1 ? [] : this.options.schedule.leaders(round);
   }
 
+  /** Of the attack of that name. */
+  splitRoles(round: Round): SplitRoles {
+    return this.options.splitAttack.roles(round);
+  }
+
   send(peer: AuthorityIndex, message: PeerMessage): void {
     this.options.send(peer, message);
   }
@@ -183,7 +192,10 @@ export class FaultyValidator implements NetworkHandler {
 
   /** A valid block of this round, which it keeps; undefined if the rules cannot be met. */
   makeBlock(round: Round, wish: BlockWish = {}): Block | undefined {
-    const ancestors = this.ancestorsOf(round, wish.avoid) ?? this.ancestorsOf(round, undefined);
+    if ((this.lastOwn[0]?.round ?? 0) > round) return undefined; // it has gone on meanwhile
+    const { avoid, own } = wish;
+    const ancestors =
+      this.ancestorsOf(round, avoid, own) ?? this.ancestorsOf(round, undefined, own);
     if (ancestors === undefined) return undefined;
     const { options } = this;
     const bytes = encodeBlock(
@@ -203,6 +215,12 @@ export class FaultyValidator implements NetworkHandler {
     else [this.ownBefore, this.lastOwn] = [this.lastOwn, [block.ref]];
     this.keep(block);
     return block;
+  }
+
+  /** Whether it knows a block of this round by each of these. */
+  knows(round: Round, authors: readonly AuthorityIndex[]): boolean {
+    const here = this.view.get(round);
+    return authors.every((author) => author === this.index || here?.has(author) === true);
   }
 
   /** Whether the rules can be met without these authors' blocks, by now. */
@@ -271,9 +289,11 @@ export class FaultyValidator implements NetworkHandler {
   private ancestorsOf(
     round: Round,
     avoid: ReadonlySet<AuthorityIndex> | undefined,
+    wanted?: BlockWish["own"],
   ): readonly BlockRef[] | undefined {
     const own = this.lastOwn[0]?.round === round ? this.ownBefore : this.lastOwn;
-    const first = own[this.rng.uniform(Math.max(1, own.length))];
+    const any = this.rng.uniform(Math.max(1, own.length));
+    const first = own[wanted === "first" ? 0 : wanted === "last" ? own.length - 1 : any];
     if (first === undefined) return undefined;
     const ancestors = [first];
     this.quorum.clear();

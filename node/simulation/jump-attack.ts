@@ -23,7 +23,7 @@ export class JumpAttack {
   }
 
   /** What is added to the delay of a message. */
-  lagOf(to: AuthorityIndex, message: PeerMessage): Micros {
+  lagOf(_from: AuthorityIndex, to: AuthorityIndex, message: PeerMessage): Micros {
     const first = message.kind === "blocks" ? message.blocks[0] : undefined;
     return first !== undefined && this.victim(roundOf(first)) === to ? LAG : 0;
   }

@@ -6,7 +6,15 @@ import { u32Bytes } from "../../protocol/base/bytes.ts";
 import { type Micros, MS } from "./event-queue.ts";
 import type { FaultyValidator, Misconduct } from "./faulty-validator.ts";
 
-export const MISCONDUCTS = ["silent", "withholding", "slow", "twins", "garbage", "jump"] as const;
+export const MISCONDUCTS = [
+  "silent",
+  "withholding",
+  "slow",
+  "twins",
+  "garbage",
+  "jump",
+  "split",
+] as const;
 export type MisconductName = (typeof MISCONDUCTS)[number];
 
 export function misconductOf(name: MisconductName): Misconduct {
@@ -69,10 +77,6 @@ const twins: Misconduct = {
   answers: () => true,
 };
 
-/** How often one that waits for a choice looks again, and for how long it does. */
-const LOOK_EVERY: Micros = 5 * MS;
-const LOOKS_MAX = 30;
-
 /**
  * The part of the faulty in the attack that lives on round jumping (Qiu, Xiao, Shao, IEEE S&P 2026): they keep the rounds
  * going and vote for no leader, so that a slot has no quorum for it as soon as one honest validator has jumped over the
@@ -82,24 +86,48 @@ const LOOKS_MAX = 30;
 const jump: Misconduct = {
   propose(round, self) {
     const avoid = new Set(self.leadersOf(round - 1).filter((each) => each !== self.index));
-    const tryIt = (looks: number): void => {
-      if (looks < LOOKS_MAX && !self.canAvoid(round, avoid)) {
-        self.after(LOOK_EVERY, () => {
-          tryIt(looks + 1);
+    soon(self, {
+      when: () => self.canAvoid(round, avoid),
+      run: () => {
+        const twins = [0, 1].slice(0, self.leads(round) ? 2 : 1);
+        const blocks = twins.map((timestampShiftMs) =>
+          self.makeBlock(round, { avoid, timestampShiftMs }),
+        );
+        self.confess();
+        self.peers.forEach((peer, i) => {
+          const shown = blocks[i % blocks.length];
+          if (shown !== undefined) self.sendBlock([peer], shown);
         });
-        return;
-      }
-      const twins = [0, 1].slice(0, self.leads(round) ? 2 : 1);
-      const blocks = twins.map((timestampShiftMs) =>
-        self.makeBlock(round, { avoid, timestampShiftMs }),
-      );
-      self.confess();
-      self.peers.forEach((peer, i) => {
-        const shown = blocks[i % blocks.length];
-        if (shown !== undefined) self.sendBlock([peer], shown);
+      },
+    });
+  },
+  answers: () => true,
+};
+
+/** The part of the faulty in the attack of split-attack.ts: votes and certificates for the eyes of one. */
+const split: Misconduct = {
+  propose(round, self) {
+    const { phase, leader, victim, favourite, voters } = self.splitRoles(round);
+    if (phase === 1 || phase === 2) {
+      const avoid = new Set(phase === 1 ? [leader] : []);
+      soon(self, {
+        when: () => self.knows(round - 1, phase === 1 ? [leader] : voters),
+        run: () => {
+          const secret = self.makeBlock(round, { own: "first" });
+          const open = self.makeBlock(round, { avoid, own: "last", timestampShiftMs: 1 });
+          self.confess();
+          for (const peer of self.peers) {
+            const shown = peer === favourite ? secret : open;
+            if (shown !== undefined) self.sendBlock([peer], shown);
+          }
+        },
       });
-    };
-    tryIt(0);
+      return;
+    }
+    const block = self.makeBlock(round, { own: "last" });
+    if (block === undefined) return;
+    const keepsBack = phase === 0 && leader === self.index;
+    self.sendBlock(keepsBack ? self.peers.filter((peer) => peer !== victim) : self.peers, block);
   },
   answers: () => true,
 };
@@ -148,7 +176,26 @@ const MAKERS: Readonly<Record<MisconductName, Misconduct>> = {
   twins,
   garbage,
   jump,
+  split,
 };
+
+/** How often one that waits for its chance looks for it, and how often at most. */
+const LOOK_EVERY: Micros = 5 * MS;
+const LOOKS_MAX = 30;
+
+/** When its chance has come, or will not come any more. */
+function soon(
+  self: FaultyValidator,
+  { when, run }: { readonly when: () => boolean; readonly run: () => void },
+  looks = 0,
+): void {
+  if (looks >= LOOKS_MAX || when()) run();
+  else {
+    self.after(LOOK_EVERY, () => {
+      soon(self, { when, run }, looks + 1);
+    });
+  }
+}
 
 function makeTwins(round: Round, self: FaultyValidator, count: number): readonly Block[] {
   return Array.from({ length: count }, (_, i) =>

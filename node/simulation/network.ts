@@ -75,7 +75,7 @@ export interface NetworkOptions {
   readonly model: LinkModel;
   readonly onDelivery: (from: AuthorityIndex, to: AuthorityIndex, message: PeerMessage) => void;
   /** What is added to the delay of a message. */
-  readonly lag: (to: AuthorityIndex, message: PeerMessage) => Micros;
+  readonly lag: (from: AuthorityIndex, to: AuthorityIndex, message: PeerMessage) => Micros;
   readonly counts: FaultCounts;
 }
 
@@ -143,7 +143,7 @@ export class SimulatedNetwork {
     this.messages++;
     this.bytes += messageBytes(message);
     const { connection } = pair;
-    this.transmit(this.link(from, to), this.lag(to, message), () => {
+    this.transmit(this.link(from, to), this.lag(from, to, message), () => {
       if (pair.connection !== connection) return;
       this.onDelivery(from, to, message);
       this.tell(to, (handler) => {

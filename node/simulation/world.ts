@@ -35,6 +35,7 @@ import { Liveness } from "./liveness.ts";
 import { misconductOf } from "./misconduct.ts";
 import { SimulatedNetwork } from "./network.ts";
 import type { Seats } from "./seats.ts";
+import { SplitAttack } from "./split-attack.ts";
 import { Trace, type TraceSink } from "./trace.ts";
 import { SimulatedValidator, type Watcher } from "./validator.ts";
 import { Workload } from "./workload.ts";
@@ -75,6 +76,7 @@ export class World {
   private readonly options: WorldOptions;
   private readonly queue = new EventQueue();
   private readonly schedule: LeaderSchedule;
+  private readonly splitAttack: SplitAttack;
   private readonly injector: FaultInjector;
   private readonly correct: readonly AuthorityIndex[];
   private readonly workRng: Rng;
@@ -92,8 +94,12 @@ export class World {
     this.correct = everyone.filter((i) => !plan.faulty.has(i));
     this.viewer = options.keepsBlocksOf === "first" ? this.correct[0] : options.keepsBlocksOf;
     this.schedule = new StakeWeightedSchedule(committee, parameters.leadersPerRound);
-    const isUnderAttack = [...plan.faulty.values()].includes("jump");
-    const attack = isUnderAttack ? new JumpAttack(this.correct, this.schedule) : undefined;
+    const misconducts = new Set(plan.faulty.values());
+    this.splitAttack = new SplitAttack(this.correct, this.schedule);
+    const attacks = [
+      ...(misconducts.has("jump") ? [new JumpAttack(this.correct, this.schedule)] : []),
+      ...(misconducts.has("split") ? [this.splitAttack] : []),
+    ];
     this.trace = new Trace(now, sink);
     this.counts = new FaultCounts(plan.kinds);
     this.countClocks();
@@ -107,7 +113,8 @@ export class World {
       onDelivery: (from, to, message) => {
         this.trace.delivered(from, to, message);
       },
-      lag: (to, message) => attack?.lagOf(to, message) ?? 0,
+      lag: (from, to, message) =>
+        attacks.reduce((sum, each) => sum + each.lagOf(from, to, message), 0),
       counts: this.counts,
     });
     this.checks = new Checks({
@@ -216,6 +223,7 @@ export class World {
       signer: present(seats.signers[index], "a seat has a key"),
       verifier: new BlockVerifier({ committee, parameters, checkSignature }),
       schedule: this.schedule,
+      splitAttack: this.splitAttack,
       queue: this.queue,
       rng: seededRng(seed, `faulty/${index}`),
       send: (peer, message) => this.network.send(index, peer, message),
