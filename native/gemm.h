@@ -363,7 +363,7 @@ void multiply(int64_t M, int64_t N, int64_t K, Matrix a, Matrix b, float* c, int
     return;
   }
   // Large products in twice as many shares as there are threads: a late thread then leaves less to the others.
-  const int64_t wanted = work > 4e7 ? 2 * threads : threads;
+  const int64_t wanted = work > 1e7 ? 2 * threads : threads;
   const int64_t tilesDown = (M + kTileRows - 1) / kTileRows;
   const int64_t tilesAcross = (N + kTileColumns - 1) / kTileColumns;
   // A grid of shares: the fewest tiles for the largest one, then the least copying into panels.
