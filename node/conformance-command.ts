@@ -43,7 +43,7 @@ function registerMysticeti(conformance: Command): void {
 
 /** For people: every slot that the committer cases decided, then how many other cases were answered. */
 export function describeAnswers(answers: Answers): string {
-  const lines = answers.cases.flatMap(({ name, calls, halted }) => [
+  const lines = answers.cases.flatMap(({ name, calls }) => [
     name,
     ...calls.map((decided, call) => {
       const slots = decided.map(
@@ -52,7 +52,6 @@ export function describeAnswers(answers: Answers): string {
       );
       return `  call ${call}: ${slots.length === 0 ? "nothing decided" : slots.join(", ")}`;
     }),
-    ...(halted === undefined ? [] : [`  halted: ${halted}`]),
   ]);
   const { cases, ...others } = answers;
   const counts = Object.entries(others).map(

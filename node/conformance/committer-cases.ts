@@ -1,6 +1,5 @@
 /** Committer cases: accept blocks, decide, say what was decided. */
 import { SomaError } from "../../base/errors.ts";
-import { SafetyError } from "../../protocol/base/errors.ts";
 import type { Slot } from "../../protocol/consensus/block.ts";
 import type { Decision } from "../../protocol/consensus/base-committer.ts";
 import { Committer } from "../../protocol/consensus/committer.ts";
@@ -20,8 +19,6 @@ export interface CommitterAnswer {
   readonly name: string;
   /** One list a call. */
   readonly calls: readonly (readonly DecidedSlot[])[];
-  /** Why nothing more is decided: the blocks prove more faults than the rules bear. A validator would stop here. */
-  readonly halted?: string;
 }
 
 /** Blocks are accepted on top of those of the calls before; a call that accepts fewer starts anew. */
@@ -48,7 +45,6 @@ export function runCommitterCase(given: CommitterCase): CommitterAnswer {
   };
   let { dag, committer } = start();
   let acceptedCount = 0;
-  let halted: string | undefined;
   const calls = given.calls.map(({ accept, lastDecided }) => {
     if (accept < acceptedCount) {
       ({ dag, committer } = start());
@@ -58,15 +54,9 @@ export function runCommitterCase(given: CommitterCase): CommitterAnswer {
     acceptedCount = accept;
     const { name } = given;
     const last = lastDecided == null ? undefined : slotOf(lastDecided, { committer, name });
-    try {
-      return committer.decide(last).map((decision) => decidedSlot(decision, drawn));
-    } catch (error) {
-      if (!(error instanceof SafetyError)) throw error;
-      halted = error.message;
-      return [];
-    }
+    return committer.decide(last).map((decision) => decidedSlot(decision, drawn));
   });
-  return { name: given.name, calls, ...(halted === undefined ? {} : { halted }) };
+  return { name: given.name, calls };
 }
 
 type NamedSlot = NonNullable<CommitterCase["calls"][number]["lastDecided"]>;

@@ -105,7 +105,9 @@ export function consensusParameters(
     if (name === "pipelined") continue;
     assert(Number.isSafeInteger(value) && Number(value) >= 0, `${name} is no count: ${value}`);
   }
-  assert(made.waveLength >= 3, "a wave has a leader round, a voting round and a decision round");
+  // Longer ones are for cases of others: there votes pass from block to block, so that one view may skip a leader by the
+  // round after it while another commits it by later rounds, with nobody faulty (a test has the two views).
+  assert(made.waveLength === 3, "a wave has a leader round, a voting round and a decision round");
   assert(made.leadersPerRound >= 1, "a round without leaders commits nothing");
   assert(made.roundDelayMinMs >= 1, "a validator alone would propose without end in one moment");
   assert(made.gcDepthRounds >= made.waveLength, "garbage collection would eat undecided rounds");

@@ -30,7 +30,10 @@ export interface CommitterOptions {
   readonly waveLength: number;
   readonly leadersPerRound: number;
   readonly pipelined: boolean;
-  /** Stop where votes prove more faults than the rules bear; otherwise go on by the letter, as shared cases do. */
+  /**
+   * Stop where votes prove more faults than the rules bear. Otherwise go on by the letter, as shared cases do: a skip
+   * comes first, and a slot with two blocks to commit stays undecided.
+   */
   readonly stopsOnFaults: boolean;
 }
 
@@ -42,6 +45,8 @@ export class BaseCommitter {
   private readonly waveLength: number;
   private readonly leadersPerRound: number;
   private readonly stopsOnFaults: boolean;
+  /** Votes are direct: a quorum for a block and a quorum against it are proof of faults. */
+  private readonly hasDirectVotes: boolean;
   private readonly quorum: number;
   private readonly authors: StakeAggregator;
   /** A second count, for inside the first. */
@@ -52,7 +57,8 @@ export class BaseCommitter {
     this.schedule = options.schedule;
     this.waveLength = options.waveLength;
     this.leadersPerRound = options.leadersPerRound;
-    this.stopsOnFaults = options.stopsOnFaults && options.waveLength === 3;
+    this.stopsOnFaults = options.stopsOnFaults;
+    this.hasDirectVotes = options.waveLength === 3;
     this.quorum = options.committee.quorum;
     this.authors = new StakeAggregator(options.committee);
     this.supporters = new StakeAggregator(options.committee);
@@ -75,23 +81,26 @@ export class BaseCommitter {
     const candidates = this.dag.blocksOf(slot.round, this.leaderOf(slot));
     const place = { round: slot.round, offset: slot.offset, by: "direct" as const };
     const isBlamed = this.isBlamed(slot, candidates);
-    if (isBlamed && !this.stopsOnFaults) return { ...place, status: "skip" };
-    const leader = this.onlyOne(
+    if (isBlamed && !(this.stopsOnFaults && this.hasDirectVotes)) {
+      return { ...place, status: "skip" };
+    }
+    const [leader, isTorn] = this.onlyOne(
       slot,
       candidates.filter((candidate) => this.hasCertificates(slot, candidate)),
     );
     if (isBlamed && leader !== undefined) throw tooManyFaults(slot, leader);
     if (isBlamed) return { ...place, status: "skip" };
-    return leader === undefined ? undefined : { ...place, status: "commit", leader };
+    return leader === undefined || isTorn ? undefined : { ...place, status: "commit", leader };
   }
 
-  /** By the history of the anchor. @throws SafetyError if it certifies twins of the slot */
-  decideIndirectly(slot: Slot, anchor: Vertex): Decision {
+  /** By the history of the anchor. @throws SafetyError if it certifies twins of the slot  @returns undefined for that by the letter */
+  decideIndirectly(slot: Slot, anchor: Vertex): Decision | undefined {
     const certified = new Set<Vertex>();
     for (const block of this.historyAt(anchor, this.decisionRound(slot.round))) {
       for (const candidate of this.certifiedBy(block, slot)) certified.add(candidate);
     }
-    const leader = this.onlyOne(slot, [...certified]);
+    const [leader, isTorn] = this.onlyOne(slot, [...certified]);
+    if (isTorn) return undefined;
     const place = { round: slot.round, offset: slot.offset, by: "indirect" as const };
     return leader === undefined
       ? { ...place, status: "skip" }
@@ -185,10 +194,15 @@ export class BaseCommitter {
     return found;
   }
 
-  private onlyOne(slot: Slot, committable: readonly Vertex[]): Vertex | undefined {
+  /** @returns the block, if there is one, and whether there is another */
+  private onlyOne(
+    slot: Slot,
+    committable: readonly Vertex[],
+  ): readonly [block: Vertex | undefined, isTorn: boolean] {
     const [first, second] = committable;
-    if (first !== undefined && second !== undefined) throw tooManyFaults(slot, first);
-    return first;
+    const isTorn = second !== undefined;
+    if (isTorn && first !== undefined && this.stopsOnFaults) throw tooManyFaults(slot, first);
+    return [first, isTorn];
   }
 }
 

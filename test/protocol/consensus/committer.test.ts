@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { drawnCommittee, DrawnDag, drawnSchedule } from "../../../node/conformance/drawn-dag.ts";
 import { SafetyError } from "../../../protocol/base/errors.ts";
+import { consensusParameters } from "../../../protocol/base/parameters.ts";
 import { BaseCommitter } from "../../../protocol/consensus/base-committer.ts";
 import type { VerifiedBlock } from "../../../protocol/consensus/block-verifier.ts";
 import { refKey } from "../../../protocol/consensus/block.ts";
@@ -80,6 +81,38 @@ describe("a vote", () => {
     });
     expect(votes).toEqual(["A1", "A1.1", "none", "A1.1", "A1"]);
   });
+});
+
+test("waves longer than 3 are refused: two honest views would decide one slot differently", () => {
+  expect(() => consensusParameters({ waveLength: 4 })).toThrow("a wave has");
+  // B1 has one voter in round 2. Who knows all of round 2 skips it; who lacks D2 sees all of round 3 pass the vote on.
+  const committee = drawnCommittee(4);
+  const drawn = new DrawnDag(committee, [
+    ...["A1", "B1", "C1", "D1"].map((id) => ({ id, parents: ["A0", "B0", "C0", "D0"] })),
+    { id: "A2", parents: ["A1", "C1", "D1"] },
+    { id: "B2", parents: ["B1", "A1", "C1"] },
+    { id: "C2", parents: ["C1", "A1", "D1"] },
+    ...["A3", "B3", "C3"].map((id) => ({ id, parents: ["A2", "B2", "C2"] })),
+    ...["A4", "B4", "C4"].map((id) => ({ id, parents: ["A3", "B3", "C3"] })),
+    { id: "D2", parents: ["D1", "A1", "C1"] },
+  ]);
+  const decided = (ids: readonly string[]): string | undefined => {
+    const dag = new DagState(committee);
+    for (const id of ids) drawn.addTo(dag, id);
+    const committer = new Committer({
+      dag,
+      committee,
+      schedule: drawnSchedule({ kind: "round-robin" }, 4, 1),
+      waveLength: 4,
+      leadersPerRound: 1,
+      pipelined: true,
+      stopsOnFaults: true,
+    });
+    return committer.decide(undefined)[0]?.status;
+  };
+  const known = ["A1", "B1", "C1", "D1", "A2", "B2", "C2", "A3", "B3", "C3", "A4", "B4", "C4"];
+  expect(decided(known)).toBe("commit");
+  expect(decided([...known, "D2"])).toBe("skip");
 });
 
 test("a leader with a quorum for it and a quorum against it stops everything: more than a third is faulty", () => {
