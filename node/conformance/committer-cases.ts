@@ -21,42 +21,37 @@ export interface CommitterAnswer {
   readonly calls: readonly (readonly DecidedSlot[])[];
 }
 
-/** Blocks are accepted on top of those of the calls before; a call that accepts fewer starts anew. */
+/**
+ * Blocks are accepted on top of those of the calls before; a call that accepts fewer starts anew. Each call decides by
+ * its blocks alone, whatever an earlier call decided.
+ */
 export function runCommitterCase(given: CommitterCase): CommitterAnswer {
-  const { authorities, leadersPerRound, waveLength, pipeline } = given;
+  const { name, authorities, leadersPerRound, waveLength, pipeline, blocks } = given;
   const committee = drawnCommittee(authorities, given.stakes);
-  const drawn = new DrawnDag(committee, given.blocks);
-  const start = (): { readonly dag: DagState; readonly committer: Committer } => {
-    const dag = new DagState(committee);
-    const schedule = drawnSchedule(given.leaderRule, authorities, leadersPerRound);
-    const pipelined = pipeline;
-    return {
-      dag,
-      committer: new Committer({
-        dag,
-        committee,
-        schedule,
-        waveLength,
-        leadersPerRound,
-        pipelined,
-        stopsOnFaults: false,
-      }),
-    };
-  };
-  let { dag, committer } = start();
+  const drawn = new DrawnDag(committee, blocks);
+  const schedule = drawnSchedule(given.leaderRule, authorities, leadersPerRound);
+  let dag = new DagState(committee);
   let acceptedCount = 0;
   const calls = given.calls.map(({ accept, lastDecided }) => {
     if (accept < acceptedCount) {
-      ({ dag, committer } = start());
+      dag = new DagState(committee);
       acceptedCount = 0;
     }
-    for (const { id } of given.blocks.slice(acceptedCount, accept)) drawn.addTo(dag, id);
+    for (const { id } of blocks.slice(acceptedCount, accept)) drawn.addTo(dag, id);
     acceptedCount = accept;
-    const { name } = given;
+    const committer = new Committer({
+      dag,
+      committee,
+      schedule,
+      waveLength,
+      leadersPerRound,
+      pipelined: pipeline,
+      stopsOnFaults: false,
+    });
     const last = lastDecided == null ? undefined : slotOf(lastDecided, { committer, name });
     return committer.decide(last).map((decision) => decidedSlot(decision, drawn));
   });
-  return { name: given.name, calls };
+  return { name, calls };
 }
 
 type NamedSlot = NonNullable<CommitterCase["calls"][number]["lastDecided"]>;
