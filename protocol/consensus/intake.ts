@@ -84,6 +84,7 @@ export class Intake {
 
   private isKnown(block: Block): boolean {
     const { dag, manager } = this.options;
+    if (block.round === 0) return false; // genesis is not sent: no block of round 0 is only late
     return (
       block.round <= manager.gcRound ||
       dag.find(block) !== undefined ||

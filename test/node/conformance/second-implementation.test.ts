@@ -135,7 +135,7 @@ describe("a second implementation, from the paper's definitions, decides alike",
   const rng = seededRng(1, "second-implementation");
   const settings = Array.from({ length: CASES }, () => drawnSetting(rng));
 
-  test.each([3, 4, 5])("waves of %i", (waveLength) => {
+  test.each([3, 4, 5])("waves of %i", { timeout: 20_000 + 50 * CASES }, (waveLength) => {
     const ours = settings.filter((setting) => setting.waveLength === waveLength);
     const seen = new Set<string>();
     for (const setting of ours) {
