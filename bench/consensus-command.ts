@@ -34,7 +34,7 @@ export function registerConsensusBench(bench: Command): void {
       "instead: committees of growing size in the simulator, what each costs, with the exponents",
     )
     .option("--committees <list>", "with --growth: sizes (default: 4,10,25,50,100)")
-    .option("--rounds <n>", "with --growth: rounds that count (default: 1,000 to 20, by the size)")
+    .option("--rounds <n>", "with --growth: rounds that count (default: 1,000 to 10, by the size)")
     .option("--out <dir>", "write the JSON document there, and the plot of --growth (SVG and PNG)")
     .option("--json", "one JSON document on stdout")
     .option("-q, --quiet", "no progress")

@@ -61,6 +61,9 @@ export async function consensusBenchCommand(flags: ConsensusBenchFlags): Promise
   const result = await interruptible((signal) => benchConsensus(options, progress, signal));
   const warning = unrest(result);
   if (warning !== undefined && flags.quiet !== true) say(warning);
+  if (result.stoodStillMs > 0) {
+    say(`this machine stood still for ${result.stoodStillMs} ms of the time: measure again`);
+  }
   if (flags.out !== undefined) await writeDocument(flags.out, "consensus", result);
   if (flags.json === true) printJson(result);
   else say(describe(result));

@@ -12,7 +12,7 @@ export const COMMITTEE_SIZES: readonly number[] = [4, 10, 25, 50, 100];
 /** Rounds before anything counts, at least: the first ones are collected by then, and the DAGs are as large as they get. */
 const WARM_UP_ROUNDS_MIN = 70;
 /** Rounds that count: fewer where they cost more, which is by the square of the size and more. */
-const ROUNDS_MIN = 20;
+const ROUNDS_MIN = 10;
 const ROUNDS_MAX = 1000;
 const ROUNDS_TIMES_SQUARE = 100_000;
 /** Points of the fit of large sizes, where what every block costs whatever its size no longer counts. */

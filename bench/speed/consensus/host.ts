@@ -130,9 +130,7 @@ async function obey(command: HostCommand): Promise<void> {
       return;
     case "stop":
       opened.stop();
-      host = undefined;
-      process.disconnect();
-      return;
+      process.exit(); // nobody wants the logs any more
   }
 }
 

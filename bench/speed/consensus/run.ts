@@ -54,6 +54,8 @@ export interface ConsensusBenchResult
   readonly syncMs: LatencySummary | null;
   /** Of the last commits, those that all validators have: equal digests, equal numbers of transactions up to there. */
   readonly agreedCommits: number;
+  /** How long this process, which does nothing meanwhile, was not let run: above 0, take the figures again. */
+  readonly stoodStillMs: number;
   /** What a transaction is here: nothing but bytes. */
   readonly transactions: string;
   readonly clients: string;
@@ -78,11 +80,11 @@ export async function benchConsensus(
       stop.abort(error);
     });
   try {
-    const reports = await unlessAborted(
+    const measured = await unlessAborted(
       measure(settings, hosts, stop.signal, progress),
       stop.signal,
     );
-    return summarize(settings, machine, reports);
+    return summarize(settings, machine, measured);
   } finally {
     progress?.finish();
     await Promise.all(hosts.map((host) => host.end()));
@@ -107,35 +109,50 @@ function spread(settings: ConsensusBenchSettings): readonly (readonly number[])[
   );
 }
 
+/** Between two looks at the time. A parent that does nothing else is as late as this only where it is not let run. */
+const POLL_MS = 100;
+const LATE_MS_MAX = 150;
+
+interface Measured {
+  readonly reports: readonly HostReport[];
+  readonly stoodStillMs: number;
+}
+
 async function measure(
   settings: ConsensusBenchSettings,
   hosts: readonly HostProcess[],
   signal: AbortSignal,
   progress: Progress | undefined,
-): Promise<readonly HostReport[]> {
+): Promise<Measured> {
   const opened = await Promise.all(hosts.map((host) => host.open()));
   const ports = opened.flat();
   await Promise.all(hosts.map((host) => host.start(ports)));
   const total = settings.warmUpSeconds + settings.seconds;
+  let stoodStillMs = 0;
   const pass = async (seconds: number, from: number, note: string): Promise<void> => {
     const startedAt = performance.now();
     for (;;) {
       const passed = (performance.now() - startedAt) / 1000;
       progress?.update({ done: Math.floor(from + Math.min(passed, seconds)), total, note });
       if (passed >= seconds) return;
-      await setTimeout(Math.min(1000, (seconds - passed) * 1000), undefined, { signal });
+      const waitMs = Math.min(POLL_MS, (seconds - passed) * 1000);
+      const askedAt = performance.now();
+      await setTimeout(waitMs, undefined, { signal });
+      const lateMs = performance.now() - askedAt - waitMs;
+      if (lateMs > LATE_MS_MAX) stoodStillMs += lateMs;
     }
   };
   await pass(settings.warmUpSeconds, 0, "warm-up");
+  stoodStillMs = 0;
   for (const host of hosts) host.measure();
   await pass(settings.seconds, settings.warmUpSeconds, "measuring");
-  return Promise.all(hosts.map((host) => host.report()));
+  return { reports: await Promise.all(hosts.map((host) => host.report())), stoodStillMs };
 }
 
 function summarize(
   { logFolder: _, ...settings }: ConsensusBenchSettings,
   machine: Circumstances,
-  reports: readonly HostReport[],
+  { reports, stoodStillMs }: Measured,
 ): ConsensusBenchResult {
   const validators = reports.flatMap((report) =>
     report.validators.map((each) => ({ ...each, seconds: report.seconds })),
@@ -162,6 +179,7 @@ function summarize(
     syncsPerSecond: round(mean(rates(({ syncs }) => sum(syncs.counts.map(([, count]) => count))))),
     syncMs: settings.log === "disk" ? together(validators.map(({ syncs }) => syncs)) : null,
     agreedCommits: agreedCommits(validators),
+    stoodStillMs: round(stoodStillMs),
     transactions:
       "opaque bytes: hashed once by each validator, ordered and logged; not decoded, not signed by a client, not de-duplicated, not executed",
     clients:
