@@ -172,6 +172,21 @@ export class Checks {
     if (stand !== undefined) stand.forgottenRound = Math.max(0, ...stand.shown.keys());
   }
 
+  /** Whether all must still hold for it. */
+  isWatched(validator: AuthorityIndex): boolean {
+    return this.stands.has(validator);
+  }
+
+  /**
+   * It has stopped for good. @returns true if it may: it had forgotten all that it signed, has signed it anew, and has
+   * found that out. It counts among the faulty, and does what is best for it.
+   */
+  mayRetire(validator: AuthorityIndex): boolean {
+    if ((this.stands.get(validator)?.forgottenRound ?? 1) === 0) return false;
+    this.stands.delete(validator);
+    return true;
+  }
+
   blamed(validator: AuthorityIndex, by: AuthorityIndex, why: string): void {
     if (this.stands.has(validator)) this.violate("blame", validator, `by ${by}: ${why}`);
   }

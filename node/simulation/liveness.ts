@@ -63,12 +63,13 @@ export class Liveness {
     const { healAt, commitLimit, backLimit } = this.plan;
     if (now < healAt || this.hasGivenUp) return;
     this.frontier ??= this.checks.highestRound;
+    const watched = this.correct.filter((each) => this.checks.isWatched(each));
     const { frontier } = this;
     if (this.firstCommitAt === undefined && now > healAt + commitLimit) {
       this.giveUp(-1, `no new commit within ${commitLimit / SECOND} s of healing`);
     }
     if (this.backAt === undefined) {
-      const away = this.correct.filter((each) => !this.isBack(each, frontier));
+      const away = watched.filter((each) => !this.isBack(each, frontier));
       if (away.length === 0) this.backAt = now;
       else if (now > healAt + backLimit) {
         for (const each of away) {
@@ -79,7 +80,7 @@ export class Liveness {
     } else if (now > this.lastCommitAt + STILL_MAX) {
       this.giveUp(-1, `no commit for ${STILL_MAX / SECOND} s`);
     } else {
-      for (const each of this.correct) this.look(each, now);
+      for (const each of watched) this.look(each, now);
     }
   }
 

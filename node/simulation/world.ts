@@ -2,7 +2,7 @@
  * A whole network in one thread: n validators, virtual time, one seed. Nothing here waits: the next event is taken and
  * happens, until the run has reached its round and has shown that what failed has healed. Same seed, same run.
  */
-import { present } from "../../base/errors.ts";
+import { present, SomaError } from "../../base/errors.ts";
 import { toHex } from "../../protocol/base/bytes.ts";
 import type { Machine } from "../../protocol/base/effects.ts";
 import type { ConsensusParameters } from "../../protocol/base/parameters.ts";
@@ -302,7 +302,10 @@ export class World {
   }
 
   private died(validator: AuthorityIndex, error: unknown): void {
-    if (!this.injector.died(validator, error)) this.checks.halted(validator, String(error));
+    if (this.injector.died(validator, error)) return;
+    const hasHalted = error instanceof SomaError && error.code === "CONSENSUS_HALTED";
+    if (hasHalted && this.checks.mayRetire(validator)) this.workload.forgotten(validator);
+    else this.checks.halted(validator, String(error));
   }
 
   private keepBlocks(records: readonly LogRecord[]): void {
