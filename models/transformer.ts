@@ -12,10 +12,10 @@ import type { EncoderConfig, ImageTowerConfig, TextTowerConfig } from "./config.
 import { ResidualHead } from "./layers/head.ts";
 import { Linear } from "./layers/linear.ts";
 import { TransformerLayer, type TransformerLayerOptions } from "./layers/transformer-layer.ts";
-import { linearStack } from "./ops/linear-stack.ts";
+import { linearStack, runsAsOne } from "./ops/linear-stack.ts";
 import { Scope } from "./module.ts";
 import { AnchorReadout } from "./readouts/anchors.ts";
-import { MeanReadout } from "./readouts/mean.ts";
+import { MeanReadout, sharesOf } from "./readouts/mean.ts";
 import { IdStem } from "./stems/ids.ts";
 import { PatchStem, readPatches } from "./stems/patches.ts";
 
@@ -102,9 +102,11 @@ class IdTower {
   }
 
   forward(batch: IdBatch): Tensor2D {
-    const tokens = this.stem.forward(batch); // [B·N, width]
-    const pooled = this.readout.pool(runLayers(this.layers, tokens, batch), batch);
-    return linearStack(pooled, [...this.readout.layers, ...(this.head?.layers ?? [])]);
+    const end = [...this.readout.layers, ...(this.head?.layers ?? [])];
+    if (this.layers.length === 0 && this.stem.isBag && runsAsOne(end))
+      return this.stem.throughBag(batch, sharesOf(batch), end);
+    const tokens = runLayers(this.layers, this.stem.forward(batch), batch); // [B·N, width]
+    return linearStack(this.readout.pool(tokens, batch), end);
   }
 }
 

@@ -86,6 +86,7 @@ class Call {
   float* output(int index, const Shape& shape);
 
   [[noreturn]] void refuse(const std::string& what) const { throw Refusal(std::string(op_) + ": " + what); }
+  // What it says is put together either way: not for every number of an array.
   void require(bool holds, const std::string& what) const {
     if (!holds) refuse(what);
   }

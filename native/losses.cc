@@ -27,8 +27,10 @@ void crossEntropy(Call& call) {
   const int64_t B = logits.shape[0], C = logits.shape[1];
   const int32_t* labels = call.input<const int32_t>(1, "labels", Shape{B}).data;
   for (int64_t b = 0; b < B; b++) {
-    call.require(labels[b] >= 0 && labels[b] < C,
-                 "label " + std::to_string(labels[b]) + " of row " + std::to_string(b) + " with logits " + describe(logits.shape));
+    if (labels[b] < 0 || labels[b] >= C) {
+      call.refuse("label " + std::to_string(labels[b]) + " of row " + std::to_string(b) + " with logits " +
+                  describe(logits.shape));
+    }
   }
   float* loss = call.output(0, {});
   float* dlogits = call.output(1, logits.shape);

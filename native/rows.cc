@@ -3,6 +3,7 @@
 #include "kernel.h"
 #include "parallel.h"
 #include "vector.h"
+#include "weighted.h"
 
 namespace soma {
 namespace {
@@ -13,8 +14,9 @@ void gather(Call& call) {
   const auto ids = call.input<const int32_t>(1, "ids", -1);
   const int64_t V = table.shape[0], D = table.shape[1], count = ids.size();
   for (int64_t i = 0; i < count; i++) {
-    call.require(ids.data[i] >= 0 && ids.data[i] < V,
-                 "id " + std::to_string(ids.data[i]) + " in a table " + describe(table.shape));
+    if (ids.data[i] < 0 || ids.data[i] >= V) {
+      call.refuse("id " + std::to_string(ids.data[i]) + " in a table " + describe(table.shape));
+    }
   }
   Shape shape = ids.shape;
   shape.push_back(D);
@@ -36,8 +38,9 @@ void scatterAdd(Call& call) {
   expected.push_back(D);
   call.require(rows.shape == expected, "rows are " + describe(rows.shape) + " and ids " + describe(ids.shape));
   for (int64_t i = 0; i < count; i++) {
-    call.require(ids.data[i] >= 0 && ids.data[i] < V,
-                 "id " + std::to_string(ids.data[i]) + " in a table of " + std::to_string(V) + " rows");
+    if (ids.data[i] < 0 || ids.data[i] >= V) {
+      call.refuse("id " + std::to_string(ids.data[i]) + " in a table of " + std::to_string(V) + " rows");
+    }
   }
   float* table = call.output(0, {V, D});
   // By shares of the table, each thread reading all ids: every row is summed by one thread, in order.
@@ -64,14 +67,8 @@ void weightedSum(Call& call) {
   float* sums = call.output(0, {B, D});
   parallelFor(B, static_cast<double>(N * D), [=](int64_t begin, int64_t end) {
     for (int64_t b = begin; b < end; b++) {
-      float* to = sums + b * D;
-      std::fill(to, to + D, 0.f);
-      for (int64_t n = 0; n < N; n++) {
-        const float w = weights.data[b * N + n];
-        if (w == 0.f) continue;
-        const float* row = x.data + (b * N + n) * D;
-        overRow(0, D, [=](int64_t i, int64_t count) { keep(to + i, some(to + i, count) + w * some(row + i, count), count); });
-      }
+      const float* rows = x.data + b * N * D;
+      addWeighted(N, weights.data + b * N, [=](int64_t n) { return rows + n * D; }, D, sums + b * D);
     }
   });
 }

@@ -5,6 +5,7 @@
 #include "ink.h"
 #include "kernel.h"
 #include "linear.h"
+#include "weighted.h"
 
 namespace soma {
 namespace {
@@ -25,13 +26,12 @@ constexpr int64_t kBitsEach = 4, kBias = 4, kSkip = 8, kLayersMost = 15;
 // both need should fit its second-level cache.
 constexpr int64_t kRowsAtOnce = 224, kWeightsAtOnce = 3 << 16;
 
-// A number for the rows of each; the layers' weights and biases are inputs 1, 2, …
-std::vector<Layer> layersOf(Call& call, int64_t numbers) {
+// The layers of an op that reads so many numbers; their weights and biases are its inputs from number `input`.
+std::vector<Layer> layersOf(Call& call, int64_t numbers, int input) {
   int64_t codes = call.integer(0);
   const int64_t count = call.integer(1);
   call.require(count >= 1 && count <= kLayersMost, std::to_string(count) + " layers");
   std::vector<Layer> layers;
-  int input = 1;
   for (int64_t l = 0; l < count; l++, codes >>= kBitsEach) {
     const std::string name = "layer " + std::to_string(l);
     const auto weight = call.input(input++, (name + "'s weight").c_str(), 2);
@@ -121,22 +121,28 @@ void byRows(const std::vector<Layer>& layers, size_t count, const Source& source
 }
 
 template <class Source>
-void stack(Call& call, int64_t numbers, const Source& source) {
-  const std::vector<Layer> layers = layersOf(call, numbers);
+void stack(Call& call, int64_t numbers, int firstWeight, const Source& source) {
+  const std::vector<Layer> layers = layersOf(call, numbers, firstWeight);
   const Layer& end = layers.back();
   float* y = call.output(0, {end.rows, end.O});
-  const size_t together = layersByRows(layers, Source::kUnit);
+  const size_t together = layersByRows(layers, source.unit);
   static thread_local Panels buffers;
   const int64_t most = mostOf(layers, together == 0 ? 0 : together - 1, layers.size(), 1);
-  const bool copies = together == 0 && Source::kUnit > 1;
-  float* own = buffers.atLeast(3 * most + (copies ? numbers : 0) + 1);
+  float* own = buffers.atLeast(3 * most + (together == 0 && Source::kMakes ? numbers : 0) + 1);
   Turns turns = {{own, own + most, own + 2 * most}};
   if (together > 0) {
     float* to = together == layers.size() ? y : turns.next();
     byRows(layers, together, source, to);
     turns.wrote(to);
   } else {
-    turns.read = source.rows(0, layers[0].rows, own + 3 * most);
+    float* made = own + 3 * most;
+    turns.read = Source::kMakes ? made : source.rows(0, layers[0].rows, nullptr);
+    if (Source::kMakes) {
+      const int64_t rowsEach = source.unit / layers[0].I;
+      parallelFor(numbers / source.unit, source.work(), [&](int64_t begin, int64_t stop) {
+        source.rows(begin * rowsEach, (stop - begin) * rowsEach, made + begin * source.unit);
+      });
+    }
   }
   for (size_t l = together; l < layers.size(); l++) {
     const Layer& layer = layers[l];
@@ -147,11 +153,14 @@ void stack(Call& call, int64_t numbers, const Source& source) {
   }
 }
 
+// Where the first layer's rows come from. `unit` numbers belong together: rows are asked for so many of them at a time.
 struct FloatRows {
-  static constexpr int64_t kUnit = 1;
+  static constexpr bool kMakes = false;
   const float* data;
   int64_t width;
+  int64_t unit = 1;
   const float* rows(int64_t first, int64_t, float*) const { return data + first * width; }
+  double work() const { return 0; }
 };
 
 // Inputs: x of any shape, then each layer's weight [I, O] and, if it has one, bias [O]. Each layer reads what is before
@@ -159,20 +168,22 @@ struct FloatRows {
 void linearStack(Call& call) {
   const auto x = call.input(0, "x", -1);
   const int64_t width = call.input(1, "layer 0's weight", 2).shape[0];
-  stack(call, x.size(), FloatRows{x.data, width});
+  stack(call, x.size(), 1, FloatRows{x.data, width});
 }
 
 constexpr int64_t kPatchBytes = 768;
 
 // Rows of whole patches, made where they are needed.
 struct InkRows {
-  static constexpr int64_t kUnit = kPatchBytes;
+  static constexpr bool kMakes = true;
   const uint8_t* bytes;
   int64_t width;
+  int64_t unit = kPatchBytes;
   const float* rows(int64_t first, int64_t count, float* scratch) const {
     inkOf(bytes + first * width, count * width / kPatchBytes, scratch);
     return scratch;
   }
+  double work() const { return 2 * kPatchBytes; }
 };
 
 // The same from patches of pixels, four bytes to a number, as SomaInk reads them: bytes int32 [R, 192].
@@ -180,7 +191,46 @@ void inkStack(Call& call) {
   const auto bytes = call.input<const int32_t>(0, "bytes", 2);
   call.require(bytes.shape[1] * 4 == kPatchBytes, "bytes are " + describe(bytes.shape) + ", not 768 of each patch");
   const int64_t width = call.input(1, "layer 0's weight", 2).shape[0];
-  stack(call, bytes.shape[0] * kPatchBytes, InkRows{reinterpret_cast<const uint8_t*>(bytes.data), width});
+  call.require(width > 0 && kPatchBytes % width == 0,
+               "layer 0 reads rows of " + std::to_string(width) + ", of which a patch's 768 are no multiple");
+  stack(call, bytes.shape[0] * kPatchBytes, 1, InkRows{reinterpret_cast<const uint8_t*>(bytes.data), width});
+}
+
+// A row for each sequence: the weighted sum of its tokens' rows in the table.
+struct BagRows {
+  static constexpr bool kMakes = true;
+  const float* table;
+  const int32_t* ids;
+  const float* weights;
+  int64_t units;  // tokens of a sequence
+  int64_t unit;   // numbers in a row
+  const float* rows(int64_t first, int64_t count, float* scratch) const {
+    for (int64_t r = 0; r < count; r++) {
+      const int64_t begin = (first + r) * units;
+      addWeighted(units, weights + begin, [=](int64_t n) { return table + ids[begin + n] * unit; }, unit,
+                  scratch + r * unit);
+    }
+    return scratch;
+  }
+  double work() const { return 2 * static_cast<double>(units * unit); }
+};
+
+// The same from sequences of ids, as SomaGather and SomaWeightedSum read them: table [V, D], ids int32 [B, N], weights
+// [B, N].
+void bagStack(Call& call) {
+  const auto table = call.input(0, "table", 2);
+  const auto ids = call.input<const int32_t>(1, "ids", 2);
+  const auto weights = call.input(2, "weights", ids.shape);
+  const int64_t V = table.shape[0], D = table.shape[1], B = ids.shape[0], N = ids.shape[1];
+  for (int64_t i = 0; i < B * N; i++) {
+    if (ids.data[i] < 0 || ids.data[i] >= V) {
+      call.refuse("id " + std::to_string(ids.data[i]) + " in a table " + describe(table.shape));
+    }
+  }
+  const auto first = call.input(3, "layer 0's weight", 2);
+  call.require(D > 0 && first.shape[0] == D,
+               "layer 0's weight is " + describe(first.shape) + " for a table " + describe(table.shape));
+  stack(call, B * D, 3, BagRows{table.data, ids.data, weights.data, N, D});
 }
 
 }  // namespace
@@ -189,6 +239,8 @@ std::vector<Op> stackOps() {
   return {
       {"SomaLinearStack", linearStack, {"x: float", "others: N * float"}, {"y: float"}, {"layers", "count"}},
       {"SomaInkStack", inkStack, {"bytes: int32", "others: N * float"}, {"y: float"}, {"layers", "count"}},
+      {"SomaBagStack", bagStack, {"table: float", "ids: int32", "weights: float", "others: N * float"}, {"y: float"},
+       {"layers", "count"}},
   };
 }
 

@@ -28,7 +28,7 @@ const BITS_EACH = 4;
 export function linearStack(x: Tensor, layers: readonly StackLayer[], isData = false): Tensor2D {
   assert(layers.length > 0, "a stack has at least one layer");
   if (!runsAsOne(layers)) return linearStackComposed(x, layers, isData);
-  return callStack("SomaLinearStack", x, layers);
+  return callStack("SomaLinearStack", [x], layers);
 }
 
 /**
@@ -36,7 +36,20 @@ export function linearStack(x: Tensor, layers: readonly StackLayer[], isData = f
  * @param bytes int32 [patches, 192], four bytes in a number
  */
 export function inkStack(bytes: Tensor2D, layers: readonly StackLayer[]): Tensor2D {
-  return callStack("SomaInkStack", bytes, layers);
+  return callStack("SomaInkStack", [bytes], layers);
+}
+
+/**
+ * The same from the weighted sum of each sequence's rows in a table; only where `runsAsOne`.
+ * @param table [V, D]  @param ids int32 [B, N], each 0 … V − 1  @param weights [B, N]
+ */
+export function bagStack(
+  table: Tensor2D,
+  ids: Tensor2D,
+  weights: Tensor2D,
+  layers: readonly StackLayer[],
+): Tensor2D {
+  return callStack("SomaBagStack", [table, ids, weights], layers);
 }
 
 /** Are these layers one call now? */
@@ -44,7 +57,7 @@ export function runsAsOne(layers: readonly StackLayer[]): boolean {
   return isFused() && !isRecording() && layers.length <= LAYERS_MAX;
 }
 
-function callStack(name: string, x: Tensor, layers: readonly StackLayer[]): Tensor2D {
+function callStack(name: string, read: readonly Tensor[], layers: readonly StackLayer[]): Tensor2D {
   const others: Tensor[] = [];
   let codes = 0;
   for (const [l, { weight, bias, activation = "none", addsSkipped = false }] of layers.entries()) {
@@ -55,7 +68,7 @@ function callStack(name: string, x: Tensor, layers: readonly StackLayer[]): Tens
     codes += bits * 2 ** (BITS_EACH * l);
   }
   const integers = { layers: codes, count: layers.length, N: others.length };
-  return first(callKernel(name, [x, ...others], 1, { integers })) as Tensor2D;
+  return first(callKernel(name, [...read, ...others], 1, { integers })) as Tensor2D;
 }
 
 /** @param isData  x is data: its gradient is not asked for */

@@ -22,17 +22,20 @@ export class MeanReadout {
     return [this.project.inStack()];
   }
 
-  /**
-   * Sums over visible tokens are divided by the length of the whole text, hidden tokens counted: what a mask and its
-   * inverse leave adds up to the whole.
-   * @param tokens [B·N, width]  @returns what the layers read, [B, width]
-   */
+  /** @param tokens [B·N, width]  @returns what the layers read, [B, width] */
   pool(tokens: Tensor2D, batch: IdBatch): Tensor2D {
-    const { size: B, units: N } = batch;
-    const share = new Float32Array(B * N);
-    for (let b = 0; b < B; b++)
-      for (let n = 0; n < N; n++)
-        share[b * N + n] = (batch.visible[b * N + n] ?? 0) / Math.max(1, batch.lengths[b] ?? 0);
-    return weightedSum(tokens, tf.tensor2d(share, [B, N]));
+    return weightedSum(tokens, sharesOf(batch));
   }
+}
+
+/**
+ * What each token weighs in the mean, [B, N]. Sums over visible tokens are divided by the length of the whole text,
+ * hidden tokens counted: what a mask and its inverse leave adds up to the whole.
+ */
+export function sharesOf({ size: B, units: N, visible, lengths }: IdBatch): Tensor2D {
+  const shares = new Float32Array(B * N);
+  for (let b = 0; b < B; b++)
+    for (let n = 0; n < N; n++)
+      shares[b * N + n] = (visible[b * N + n] ?? 0) / Math.max(1, lengths[b] ?? 0);
+  return tf.tensor2d(shares, [B, N]);
 }

@@ -3,6 +3,7 @@ import { tf, type Tensor2D, type Variable } from "../backend.ts";
 import type { IdBatch } from "../batch.ts";
 import type { Scope } from "../module.ts";
 import { gatherRows } from "../ops/gather.ts";
+import { bagStack, type StackLayer } from "../ops/linear-stack.ts";
 
 export interface IdStemOptions {
   readonly vocabularySize: number;
@@ -32,6 +33,17 @@ export class IdStem {
           gain: 0.1,
         })
       : undefined;
+  }
+
+  /** Does it read the table alone, so that the order of tokens is not seen? */
+  get isBag(): boolean {
+    return this.positions === undefined;
+  }
+
+  /** What `layers` make of the weighted sum of each sequence's rows: only for a bag, and only where they run as one. */
+  throughBag(batch: IdBatch, shares: Tensor2D, layers: readonly StackLayer[]): Tensor2D {
+    const ids = tf.tensor2d(batch.ids, [batch.size, batch.units], "int32");
+    return bagStack(this.table as unknown as Tensor2D, ids, shares, layers);
   }
 
   /** @param batch at most maxTokens long  @returns [B·N, width] */

@@ -12,7 +12,10 @@ import {
   type Tensor2D,
 } from "../../../models/backend.ts";
 import type { Activation } from "../../../models/ops/linear.ts";
+import { gatherRows } from "../../../models/ops/gather.ts";
+import { weightedSum } from "../../../models/ops/mean-pool.ts";
 import {
+  bagStack,
   inkStack,
   linearStack,
   linearStackComposed,
@@ -180,6 +183,38 @@ describe("a stack", () => {
         },
       ),
       { numRuns: 12 },
+    );
+  });
+
+  test("sums a bag of rows as gathering and weighing them does", (context) => {
+    if (!fused) context.skip("our own kernels are not in force");
+    const sizes = fc.record({
+      texts: fc.oneof(fc.integer({ min: 1, max: 40 }), fc.integer({ min: 224, max: 300 })),
+      units: fc.integer({ min: 1, max: 9 }),
+      width: fc.integer({ min: 1, max: 150 }),
+      more: fc.array(layerShapes, { minLength: 1, maxLength: 3 }),
+      seed: fc.nat(),
+    });
+    fc.assert(
+      fc.property(sizes, ({ texts, units, width, more, seed }) => {
+        const rng = seededRng(seed, "bag stack");
+        tf.tidy(() => {
+          const shapes = more.map((each) => ({ ...each, merges: 1 }));
+          const layers = layersOf(shapes, width, rng);
+          const table = tf.tensor2d(floats(rng, 11 * width), [11, width]);
+          const ids = Int32Array.from({ length: texts * units }, () => rng.uniform(11));
+          // Some tokens weigh nothing, as hidden ones.
+          const weights = tf.tensor2d(
+            Float32Array.from(ids, () => Math.max(0, rng.unit() - 0.3)),
+            [texts, units],
+          );
+          const rows = gatherRows(table, tf.tensor1d(ids, "int32")) as Tensor2D;
+          const apart = linearStackComposed(weightedSum(rows, weights), layers);
+          const read = tf.tensor2d(ids, [texts, units], "int32");
+          expect(values(bagStack(table, read, weights, layers))).toEqual(values(apart));
+        });
+      }),
+      { numRuns: 30 },
     );
   });
 

@@ -107,7 +107,15 @@ const REFUSALS: readonly Refusal[] = [
   ]),
   ...refusals("SomaInkStack", 1, integers(STACK), [
     [["i 2 191", "f 48 5"], "bytes are [2, 191]"],
-    [["i 2 192", "f 49 5"], "layer 0's weight is [49, 5] for 1536 numbers"],
+    [["i 2 192", "f 49 5"], "layer 0 reads rows of 49, of which a patch's 768 are no multiple"],
+  ]),
+  ...refusals("SomaBagStack", 1, integers(STACK), [
+    [["f 6", "i 2 3", "f 2 3", "f 6 5"], "table is [6], not of rank 2"],
+    [["f 4 6", "i 6", "f 6", "f 6 5"], "ids is [6], not of rank 2"],
+    [["f 4 6", "i 2 3", "f 3 2", "f 6 5"], "weights is [3, 2], not [2, 3]"],
+    [["f 1 6", "i 2 3", "f 2 3", "f 6 5"], "id 1 in a table [1, 6]"],
+    [["f 4 6", "i 2 3", "f 2 3", "f 3 5"], "layer 0's weight is [3, 5] for a table [4, 6]"],
+    [["f 4 6", "i 2 3", "f 2 3", "f 6"], "layer 0's weight is [6], not of rank 2"],
   ]),
   ...refusals("SomaLinearGradient", 3, integers(BACK), [
     [["f 2 3", "f 3 5", "f 2 4"], "dy is [2, 4], not [2, 5]"],
