@@ -25,6 +25,8 @@ export function otherCommittee(epoch: number, genesisDigest: Uint8Array): Commit
 
 export interface Recorded {
   readonly events: string[];
+  /** What was said of each that misbehaved. */
+  readonly details: string[];
   readonly messages: { from: number; message: PeerMessage }[];
   /** Messages whose release is kept back while `holds`. */
   readonly releases: (() => void)[];
@@ -39,12 +41,21 @@ export interface Node extends Recorded {
 
 /** What a handler hears, written down. */
 export function recorder(): { readonly recorded: Recorded; readonly handler: NetworkHandler } {
-  const recorded: Recorded = { events: [], messages: [], releases: [], holds: false };
+  const recorded: Recorded = {
+    events: [],
+    details: [],
+    messages: [],
+    releases: [],
+    holds: false,
+  };
   const handler: NetworkHandler = {
     connected: (peer) => recorded.events.push(`connected ${peer}`),
     disconnected: (peer) => recorded.events.push(`disconnected ${peer}`),
     writable: (peer) => recorded.events.push(`writable ${peer}`),
-    misbehaved: (peer, code) => recorded.events.push(`misbehaved ${peer} ${code}`),
+    misbehaved: (peer, code, detail) => {
+      recorded.events.push(`misbehaved ${peer} ${code}`);
+      recorded.details.push(detail);
+    },
     received: (from, message, release) => {
       recorded.messages.push({ from, message });
       if (recorded.holds) recorded.releases.push(release);

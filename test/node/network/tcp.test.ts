@@ -5,7 +5,7 @@ import { messageBytes } from "../../../node/network/message.ts";
 import { encodeMessage } from "../../../node/network/wire.ts";
 import { concatBytes } from "../../../protocol/base/bytes.ts";
 import { seededRng } from "../../../tokenizers/random.ts";
-import { type Node, otherCommittee, RawPeer, startNode, until } from "../../support/peers.ts";
+import { HOST, type Node, otherCommittee, RawPeer, startNode, until } from "../../support/peers.ts";
 
 const nodes: Node[] = [];
 const sockets: RawPeer[] = [];
@@ -40,29 +40,64 @@ async function stranger(port: number): Promise<RawPeer> {
 const hello = { kind: "subscribe", aboveRound: 7 } as const;
 
 describe("a peer that breaks a form", () => {
-  const cases: readonly (readonly [string, readonly Uint8Array[], string])[] = [
-    ["a control frame over its limit", [frameHead(0, 64 * 1024 + 1)], "LENGTH_OVER_LIMIT"],
-    ["a data frame over its limit", [frameHead(1, 2 ** 30)], "LENGTH_OVER_LIMIT"],
-    ["a frame without a type", [new Uint8Array(5)], "TRUNCATED"],
-    ["an unknown type", [frameHead(99, 0)], "UNKNOWN_VARIANT"],
-    ["a second hello", [frameHead(240, 0)], "UNKNOWN_VARIANT"],
-    ["trailing bytes", [frameHead(0, 5), new Uint8Array(5)], "TRAILING_BYTES"],
-    ["a message cut short", [frameHead(0, 3), new Uint8Array(3)], "TRUNCATED"],
+  const cases: readonly (readonly [string, readonly Uint8Array[], string, string])[] = [
+    [
+      "a control frame over its limit",
+      [frameHead(0, 64 * 1024 + 1)],
+      "LENGTH_OVER_LIMIT",
+      "a frame of type 0 with 65537 bytes, at most 65536",
+    ],
+    [
+      "a data frame over its limit",
+      [frameHead(1, 2 ** 30)],
+      "LENGTH_OVER_LIMIT",
+      "a frame of type 1 with 1073741824 bytes, at most 9437184",
+    ],
+    ["a frame without a type", [new Uint8Array(5)], "TRUNCATED", "a frame without a type"],
+    ["an unknown type", [frameHead(99, 0)], "UNKNOWN_VARIANT", "no frame of type 99"],
+    ["a second hello", [frameHead(240, 0)], "UNKNOWN_VARIANT", "no frame of type 240"],
+    [
+      "trailing bytes",
+      [frameHead(0, 5), new Uint8Array(5)],
+      "TRAILING_BYTES",
+      "1 bytes after the end",
+    ],
+    [
+      "a message cut short",
+      [frameHead(0, 3), new Uint8Array(3)],
+      "TRUNCATED",
+      "4 bytes wanted, 3 left",
+    ],
     [
       "a length that is not minimal",
       [frameHead(1, 2), Uint8Array.of(0x80, 0)],
       "LENGTH_NOT_CANONICAL",
+      "a length with a needless zero byte",
     ],
     [
       "more references than there may be",
       [frameHead(2, 10), concatBytes(new Uint8Array(8), Uint8Array.of(0xe9, 7))],
       "LENGTH_OVER_LIMIT",
+      "a length of 1001, at most 1000",
+    ],
+    [
+      "more blocks than there are bytes",
+      [frameHead(1, 2), Uint8Array.of(0xe8, 7)],
+      "TRUNCATED",
+      "1000 elements of at least 1 bytes, 0 bytes left",
+    ],
+    ["a bool of 2", [frameHead(7, 1), Uint8Array.of(2)], "BAD_BOOL", "a bool is 0 or 1, not 2"],
+    [
+      "a number above 2^53",
+      [frameHead(4, 24), new Uint8Array(24).fill(255)],
+      "INTEGER_TOO_LARGE",
+      "a u64 above 2^53",
     ],
   ];
   test.each(cases)(
     "%s is closed and blamed; the others notice nothing",
-    async (_what, parts, code) => {
-      const { port, events, messages } = await node(0);
+    async (_what, parts, code, says) => {
+      const { port, events, details, messages } = await node(0);
       const good = await known(port, 2);
       const bad = await known(port, 1);
       bad.say(hello);
@@ -76,6 +111,7 @@ describe("a peer that breaks a form", () => {
         `misbehaved 1 ${code}`,
         "disconnected 1",
       ]);
+      expect(details).toEqual([expect.stringContaining(`${code}: ${says}`)]);
       good.say(hello);
       await until(() => messages.length === 2, "the good one is heard");
       expect(messages.map(({ from }) => from)).toEqual([1, 2]);
@@ -83,12 +119,13 @@ describe("a peer that breaks a form", () => {
   );
 
   test("a frame that is begun and not ended in time is closed and blamed", async () => {
-    const { port, events } = await node(0, { frameTimeoutMs: 50 });
+    const { port, events, details } = await node(0, { frameTimeoutMs: 50 });
     const slow = await known(port, 1);
     slow.say(hello); // a whole one is no reason
     slow.send(frameHead(1, 1000), new Uint8Array(500));
     await slow.closed();
     expect(events).toContain("misbehaved 1 FRAME_TIMEOUT");
+    expect(details).toEqual(["a frame not ended within 50 ms"]);
   });
 
   test("a frame that drips in is not saved by each drop", async () => {
@@ -139,6 +176,24 @@ describe("the handshake", () => {
     expect(events).toEqual([]);
     expect(messages).toEqual([]);
     expect(notices).toMatchObject([{ kind: "strangerMisbehaved", code: "UNKNOWN_VARIANT" }]);
+  });
+
+  test.each([
+    ["larger than a handshake can be", [frameHead(240, 1025)], "LENGTH_OVER_LIMIT"],
+    ["of something else", [frameHead(240, 80), new Uint8Array(80)], "UNKNOWN_VARIANT"],
+    ["cut short", [frameHead(240, 3), new Uint8Array(3)], "TRUNCATED"],
+    ["with bytes after its end", [frameHead(240, 81), new Uint8Array(81)], "TRAILING_BYTES"],
+    ["that is a proof first", [frameHead(241, 64), new Uint8Array(64)], "UNKNOWN_VARIANT"],
+    ["that is a refusal for no reason", [frameHead(242, 1), Uint8Array.of(9)], "UNKNOWN_VARIANT"],
+  ])("a hello %s is charged to a stranger, and no peer", async (_what, parts, code) => {
+    const { port, events, notices } = await node(0);
+    const friend = await known(port, 1);
+    const rude = await stranger(port);
+    rude.send(...parts);
+    await rude.closed();
+    expect(notices).toMatchObject([{ kind: "strangerMisbehaved", address: HOST, code }]);
+    expect(events).toEqual(["connected 1"]);
+    expect(friend.isClosed).toBe(false);
   });
 
   test("who says nothing is closed after a while", async () => {
@@ -301,6 +356,27 @@ describe("limits", () => {
     const allowed = (): number => 5 + ((performance.now() - start) / 1000) * 5;
     await until(() => open() <= allowed(), "the others are closed", 2000); // 30 would be allowed after 5 s
     expect(open()).toBeGreaterThanOrEqual(5);
+  });
+
+  test("connections are bounded in number, peers and strangers together; who has one keeps it", async () => {
+    const { port, events, messages } = await node(0, { connectionsMax: 2 });
+    const friends = [await known(port, 1), await known(port, 2)];
+    const third = await stranger(port);
+    await third.closed();
+    for (const friend of friends) friend.say(hello);
+    await until(() => messages.length === 2, "the friends are heard");
+    expect(events).toEqual(["connected 1", "connected 2"]);
+    friends[0]?.socket.destroy();
+    await until(() => events.includes("disconnected 1"), "a place is free");
+    await known(port, 3);
+    await until(() => events.includes("connected 3"), "and taken");
+  });
+
+  test("connections from this machine are not counted: a local network shares one address", async () => {
+    const { port } = await node(0);
+    const callers = await Promise.all(Array.from({ length: 20 }, () => stranger(port)));
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(callers.filter(({ isClosed }) => isClosed)).toEqual([]);
   });
 
   test("strangers are bounded in number; who is known keeps his place", async () => {

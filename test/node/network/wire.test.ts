@@ -6,6 +6,7 @@ import type { PeerMessage } from "../../../node/network/message.ts";
 import { decodeMessage, encodeMessage, messageLimit } from "../../../node/network/wire.ts";
 import { concatBytes } from "../../../protocol/base/bytes.ts";
 import { RejectedError } from "../../../protocol/base/errors.ts";
+import { seededRng } from "../../../tokenizers/random.ts";
 
 const u32 = (): fc.Arbitrary<number> => fc.nat(2 ** 32 - 1);
 const count = (): fc.Arbitrary<number> => fc.maxSafeNat();
@@ -167,6 +168,50 @@ describe("frames", () => {
     const reader = new FrameReader(limits);
     reader.push(head);
     expect(() => reader.next()).toThrow(expect.objectContaining({ code }) as Error);
+  });
+
+  test("a length alone takes no more than a first buffer, and the buffer no more than four times what came", () => {
+    const reader = new FrameReader(limits);
+    const bufferBytes = (): number => process.memoryUsage().arrayBuffers;
+    const chunk = new Uint8Array(64 * 1024);
+    const start = bufferBytes();
+    reader.push(frameHead(1, 9 * 1024 * 1024));
+    expect(reader.next()).toBeUndefined();
+    expect(bufferBytes() - start).toBeLessThan(200_000);
+    for (let received = chunk.length; received <= 1024 * 1024; received += chunk.length) {
+      reader.push(chunk);
+      expect(reader.next()).toBeUndefined();
+      // The buffer, and at most the smaller ones that are not collected yet.
+      expect(bufferBytes() - start).toBeLessThan(200_000 + 6 * received);
+    }
+  });
+
+  test("a large frame comes out as it went in, in a buffer of its own size", () => {
+    const rng = seededRng(1, "large frame");
+    const body = Uint8Array.from({ length: 700_001 }, (_, i) => (i * 31) & 255);
+    const stream = concatBytes(frameHead(1, body.length), body, frameHead(6, 0));
+    const reader = new FrameReader(limits);
+    const frames: Frame[] = [];
+    for (let at = 0; at < stream.length;) {
+      const end = at + 1 + rng.uniform(100_000);
+      reader.push(stream.subarray(at, end));
+      at = end;
+      for (let frame = reader.next(); frame !== undefined; frame = reader.next()) {
+        frames.push(frame);
+      }
+    }
+    expect(frames.map(({ type }) => type)).toEqual([1, 6]);
+    expect(Buffer.compare(frames[0]?.body ?? new Uint8Array(), body)).toBe(0);
+    expect(frames[0]?.body.buffer.byteLength).toBe(body.length);
+  });
+
+  test("a frame is a copy: whoever changes what he sent changes nothing", () => {
+    const chunk = concatBytes(...encodeMessage({ kind: "blocks", blocks: [new Uint8Array(9)] }));
+    const reader = new FrameReader(limits);
+    reader.push(chunk);
+    const frame = reader.next();
+    chunk.fill(0xff);
+    expect(frame?.body).toEqual(Uint8Array.of(1, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0));
   });
 
   test("a frame of the very limit passes", () => {

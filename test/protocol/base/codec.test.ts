@@ -1,5 +1,6 @@
 import { bcs } from "@mysten/bcs";
 import fc from "fast-check";
+import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import {
   bool,
@@ -190,6 +191,7 @@ describe("refused by name", () => {
     ["an option of 2", option(u8), [2, 1], "BAD_BOOL"],
     ["a u64 above 2^53", u64, [0, 0, 0, 0, 0, 0, 0x20, 0], "INTEGER_TOO_LARGE"],
     ["an unknown variant", union({ a: struct({}) }), [1], "UNKNOWN_VARIANT"],
+    ["a string over its limit", text(3), [4, 0x61, 0x61, 0x61, 0x61], "LENGTH_OVER_LIMIT"],
     ["half a character", text(9), [1, 0xc3], "BAD_UTF8"],
     ["a character in more bytes than it needs", text(9), [2, 0xc0, 0x80], "BAD_UTF8"],
     ["a surrogate in UTF-8", text(9), [3, 0xed, 0xa0, 0x80], "BAD_UTF8"],
@@ -210,6 +212,18 @@ describe("refused by name", () => {
       ),
     ).toBe("TOO_DEEP");
   });
+});
+
+test("there are no floats, so none that is NaN, infinite or −0: nothing in the formats reads or writes one", () => {
+  const sources = ["protocol", "node/network", "node/storage"].flatMap((folder) =>
+    readdirSync(folder, { recursive: true, encoding: "utf8" })
+      .filter((name) => name.endsWith(".ts"))
+      .map((name) => readFileSync(`${folder}/${name}`, "utf8")),
+  );
+  expect(sources.length).toBeGreaterThan(40);
+  expect(
+    sources.filter((text) => /[gs]etFloat(16|32|64)|(read|write)(Float|Double)/.test(text)),
+  ).toEqual([]);
 });
 
 test("a huge length costs no memory: nothing is made before the bytes are known to be there", () => {
