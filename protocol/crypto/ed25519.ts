@@ -1,8 +1,9 @@
 /**
- * Ed25519 with one accept set for the whole network (protocol part 11): the equation without cofactor, S below the
- * group's order, A and R canonical, neither of small order. Keys with a torsion part are accepted, as the equation
- * decides about them alike everywhere. node:crypto does the arithmetic; what it leaves to the caller is checked here.
- * Signing is deterministic (RFC 8032): signing the same block twice gives one block.
+ * Ed25519 with one accept set for the whole network (protocol part 11): the equation without cofactor (the hash reduced
+ * by the order first, as all libraries do), S below the group's order, A and R canonical, neither of small order. Keys
+ * with a torsion part are accepted, as the equation decides about them alike everywhere. node:crypto does the
+ * arithmetic; what it leaves to the caller is checked here. Signing is deterministic (RFC 8032): signing the same block
+ * twice gives one block.
  */
 import { createPrivateKey, createPublicKey, type KeyObject, sign, verify } from "node:crypto";
 import { assert } from "../../base/errors.ts";

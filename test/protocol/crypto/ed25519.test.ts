@@ -1,7 +1,9 @@
 import { ed25519 } from "@noble/curves/ed25519.js";
 import fc from "fast-check";
+import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
+import { present } from "../../../base/errors.ts";
 import { Ed25519PublicKey, Ed25519Signer } from "../../../protocol/crypto/ed25519.ts";
 
 const bytes = (hex: string): Uint8Array => Uint8Array.from(Buffer.from(hex, "hex"));
@@ -12,21 +14,38 @@ function accepts(publicKey: Uint8Array, message: Uint8Array, signature: Uint8Arr
   return publicKey.length === 32 && new Ed25519PublicKey(publicKey).verify(message, signature);
 }
 
-/** The same accept set from a second program's arithmetic: points of noble, the equation without cofactor. */
+const L = ed25519.Point.Fn.ORDER;
+
+function littleEndian(value: Uint8Array): bigint {
+  return BigInt(`0x${Buffer.from(value.toReversed()).toString("hex")}`);
+}
+
+/** h of the equation, reduced by the order as all libraries do: with a torsion part in A that makes a difference. */
+function hashScalar(R: Uint8Array, A: Uint8Array, message: Uint8Array): bigint {
+  return littleEndian(createHash("sha512").update(R).update(A).update(message).digest()) % L;
+}
+
+/**
+ * The same accept set from a second program's arithmetic: points of noble, and the equation S·B = R + h·A on them.
+ * (Its own `verify` multiplies by the cofactor first and accepts more.)
+ */
 function acceptsByNoble(
   publicKey: Uint8Array,
   message: Uint8Array,
   signature: Uint8Array,
 ): boolean {
   if (signature.length !== 64 || publicKey.length !== 32) return false;
+  const [encodedR, S] = [signature.subarray(0, 32), littleEndian(signature.subarray(32))];
+  if (S >= L) return false;
   try {
     const A = ed25519.Point.fromBytes(publicKey, false);
-    const R = ed25519.Point.fromBytes(signature.subarray(0, 32), false);
+    const R = ed25519.Point.fromBytes(encodedR, false);
     if (A.isSmallOrder() || R.isSmallOrder()) return false;
+    const h = hashScalar(encodedR, publicKey, message);
+    return ed25519.Point.BASE.multiplyUnsafe(S).equals(R.add(A.multiplyUnsafe(h)));
   } catch {
     return false; // off the curve, or not canonical
   }
-  return ed25519.verify(signature, message, publicKey, { zip215: false });
 }
 
 interface SpecCheck {
@@ -163,4 +182,54 @@ test("noble, with its own arithmetic, accepts the same signatures", () => {
     ),
     { numRuns: 200 },
   );
+});
+
+describe("points with a torsion part", () => {
+  const B = ed25519.Point.BASE;
+  const T = ed25519.Point.fromHex(
+    "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+    false,
+  );
+  const torsion = [ed25519.Point.ZERO, ...[1n, 2n, 3n, 4n, 5n, 6n, 7n].map((i) => T.multiply(i))];
+  const scalar = (value: bigint): Uint8Array =>
+    bytes(value.toString(16).padStart(64, "0")).toReversed();
+
+  test("are accepted exactly where the equation without cofactor holds, as one rule for the network", () => {
+    // A = aB + T_i, R = rB + T_j, S = r + ha: the equation with cofactor always holds, ours where T_j + hT_i = 0.
+    const [a, r] = [123_456_789n, 987_654_321n];
+    const seen = { accepted: 0, refused: 0 };
+    for (const [i, Ti] of torsion.entries()) {
+      for (const [j, Tj] of torsion.entries()) {
+        for (let m = 0; m < 4; m++) {
+          const message = Uint8Array.of(i, j, m);
+          const A = B.multiply(a).add(Ti).toBytes();
+          const R = B.multiply(r).add(Tj).toBytes();
+          const h = hashScalar(R, A, message);
+          const signature = Buffer.concat([R, scalar((r + h * a) % L)]);
+          const holds = (j + Number(h % 8n) * i) % 8 === 0;
+          expect(ed25519.verify(signature, message, A, { zip215: true })).toBe(true);
+          expect(accepts(A, message, signature)).toBe(holds);
+          expect(acceptsByNoble(A, message, signature)).toBe(holds);
+          seen[holds ? "accepted" : "refused"]++;
+        }
+      }
+    }
+    expect(seen.accepted).toBeGreaterThan(16);
+    expect(seen.refused).toBeGreaterThan(150);
+  });
+
+  test("and none besides are refused although the equation holds", () => {
+    // A = T_4, of order 2: where h is even R = rB and S = r sign without any secret.
+    const r = 55n;
+    const R = B.multiply(r).toBytes();
+    const A = present(torsion[4], "of order 2").toBytes();
+    let found = 0;
+    for (let m = 0; m < 20; m++) {
+      const message = Uint8Array.of(m);
+      if (hashScalar(R, A, message) % 2n !== 0n) continue;
+      found++;
+      expect(accepts(A, message, Buffer.concat([R, scalar(r)]))).toBe(false);
+    }
+    expect(found).toBeGreaterThan(3);
+  });
 });
