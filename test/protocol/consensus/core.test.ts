@@ -266,6 +266,20 @@ describe("the end of an epoch", () => {
     }
   });
 
+  test("is known to who restarts after it: nothing more is committed, and his blocks still flow", () => {
+    const loop = new ConsensusLoop({ size: 4, seed: 2, parameters });
+    loop.run(20_000, () => loop.node(1).core.progress.hasEpochEnded);
+    const { length } = loop.node(1).delivered;
+    const lastOwnRound = loop.node(1).core.progress.lastOwnRound;
+    loop.crash(1);
+    loop.restart(1);
+    expect(loop.node(1).core.progress.hasEpochEnded).toBe(true);
+    loop.run(30_000);
+    expect(loop.node(1).delivered.length).toBe(length);
+    expect(loop.node(1).core.progress.lastOwnRound).toBeGreaterThan(lastOwnRound + 20);
+    expect(loop.agreed()).toBe(length);
+  });
+
   test("takes no transaction into blocks that are ordered no more", () => {
     const loop = new ConsensusLoop({ size: 4, seed: 2, parameters });
     loop.run(5000);

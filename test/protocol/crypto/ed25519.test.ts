@@ -218,7 +218,7 @@ describe("points with a torsion part", () => {
     expect(seen.refused).toBeGreaterThan(150);
   });
 
-  test("and none besides are refused although the equation holds", () => {
+  test("and nothing else, that is of small order, are refused although the equation holds", () => {
     // A = T_4, of order 2: where h is even R = rB and S = r sign without any secret.
     const r = 55n;
     const R = B.multiply(r).toBytes();
