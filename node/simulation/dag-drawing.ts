@@ -4,7 +4,7 @@
  * is, and under each round stands what was counted.
  */
 import { present } from "../../base/errors.ts";
-import { drawing, element, GRID, heading, INK, MUTED, text } from "../../base/svg.ts";
+import { drawing, element, escape, GRID, heading, INK, MUTED, text } from "../../base/svg.ts";
 import {
   type AuthorityIndex,
   authorName,
@@ -33,15 +33,17 @@ const COLORS = {
   undecided: "#e69f00",
 } as const;
 
-const COLUMN = 118;
+const COLUMN = 134;
 const ROW_MIN = 44;
 const LEFT = 92;
-const TOP = 128;
+const TOP = 144;
 const BLOCK_WIDTH = 44;
 const BLOCK_HEIGHT = 18;
 /** From one twin down to the next. */
 const TWIN_STEP = 28;
 const LINE = 14; // pixels between two lines of text
+/** Under a round, for each of its slots: how it is decided, what was counted, why. */
+const SLOT_LINES = 4;
 
 type Point = readonly [x: number, y: number];
 
@@ -54,7 +56,7 @@ export function drawDag(options: DagDrawingOptions): string {
   const drawn = rounds.flatMap((round) => view.dag.at(round));
   const tallest = Math.max(1, ...rounds.map((round) => view.slotsOf(round).length));
   const width = LEFT + rounds.length * COLUMN + 24;
-  const height = canvas.bottom + 34 + tallest * 3 * LINE;
+  const height = canvas.bottom + 34 + tallest * (SLOT_LINES + 0.5) * LINE;
   return drawing(
     width,
     height,
@@ -150,7 +152,21 @@ class Canvas {
       dashes: isChosen && slot.isWaiting ? "3 2" : undefined,
     });
     const style = { size: 10, anchor: "middle", fill: isChosen ? "#ffffff" : INK } as const;
-    return box + text(at[0], at[1] + 3.5, refName(block), { ...style, bold: isChosen });
+    const name = text(at[0], at[1] + 3.5, refName(block), { ...style, bold: isChosen });
+    return element("g", {}, element("title", {}, escape(this.story(block, slots))), box, name);
+  }
+
+  /** What a reader is told who points at a block. */
+  private story(block: Vertex, slots: readonly SlotView[]): string {
+    const votes = slots.filter(
+      (slot) => slot.round === block.round - 1 && this.view.isVote(block, slot),
+    );
+    const certified = slots.filter((slot) => this.view.isCertificate(block, slot));
+    return [
+      `${refName(block)} refers to ${block.parents.map(refName).join(", ")}`,
+      ...(votes.length === 0 ? [] : [`votes for ${votes.map(slotName).join(", ")}`]),
+      ...(certified.length === 0 ? [] : [`certifies ${certified.map(slotName).join(", ")}`]),
+    ].join("\n");
   }
 
   /** A dot over the block for each slot that it certifies. */
@@ -173,13 +189,18 @@ class Canvas {
     const [x] = this.cell(round, 0);
     const top = this.bottom + 12;
     return this.view.slotsOf(round).flatMap((slot, i) => {
-      const y = top + i * 3 * LINE;
-      const name = `${authorName(slot.leader)}${slot.round}`;
+      const y = top + i * (SLOT_LINES + 0.5) * LINE;
       const style = { size: 10, anchor: "middle", fill: MUTED } as const;
+      const { certificates } = slot;
       return [
-        text(x, y, `${name} ${wordsOf(slot)}`, { ...style, fill: colorOf(slot), bold: true }),
-        text(x, y + LINE - 1, `${slot.votes} for, ${slot.blames} against`, style),
-        text(x, y + 2 * LINE - 2, `certificates: ${slot.certificates}`, style),
+        text(x, y, `${slotName(slot)} ${wordsOf(slot)}`, {
+          ...style,
+          fill: colorOf(slot),
+          bold: true,
+        }),
+        text(x, y + LINE, `${slot.votes} for, ${slot.blames} against`, style),
+        text(x, y + 2 * LINE, `${certificates} certif${certificates === 1 ? "ies" : "y"}`, style),
+        text(x, y + 3 * LINE, reasonOf(slot), { ...style, fill: INK }),
       ];
     });
   }
@@ -235,17 +256,36 @@ function colorOf({ status, by }: Pick<SlotView, "status" | "by">): string {
 }
 
 function wordsOf({ status, by, isWaiting }: SlotView): string {
-  const how = by === "indirect" ? ", indirectly" : "";
-  const words = { commit: `committed${how}`, skip: `skipped${how}`, undecided: "undecided" }[
-    status
-  ];
-  return isWaiting ? `${words}, waits` : words;
+  const words = { commit: "committed", skip: "skipped", undecided: "undecided" }[status];
+  const how = by === "indirect" ? " by anchor" : "";
+  return isWaiting ? `${words}, waits` : `${words}${how}`;
+}
+
+/** By which rule a slot is decided, or what it lacks. */
+function reasonOf({ status, by, anchor }: SlotView): string {
+  if (by === "direct") {
+    return status === "commit" ? "a quorum certifies it" : "a quorum is against it";
+  }
+  if (anchor === undefined) return "no quorum, no anchor yet";
+  if (!anchor.isCommitted) return `anchor ${slotName(anchor)} undecided`;
+  return `anchor ${slotName(anchor)} knows ${status === "commit" ? "one" : "none"}`;
+}
+
+/** As its leader's block is named. */
+function slotName({
+  leader,
+  round,
+}: {
+  readonly leader: AuthorityIndex;
+  readonly round: Round;
+}): string {
+  return refName({ author: leader, round });
 }
 
 function legend(): string[] {
   const entries = [
     [COLORS.direct, "committed directly"],
-    [COLORS.indirect, "committed by its anchor"],
+    [COLORS.indirect, "committed by an anchor"],
     [COLORS.skip, "skipped"],
     [COLORS.undecided, "undecided"],
   ] as const;
@@ -254,7 +294,12 @@ function legend(): string[] {
       element("rect", { x: 24 + i * 170, y: 70, width: 14, height: 12, rx: 3, fill }) +
       text(44 + i * 170, 80, words, { size: 11 }),
   );
-  const rest =
-    "coloured line: a vote · dot over a block: it certifies a leader two rounds before · dashed: decided, but a slot before it is not, or no block here";
-  return [...boxes, text(24, 100, rest, { size: 11, fill: MUTED })];
+  const rest = [
+    "coloured line: a vote for a leader · dot over a block: it holds a quorum of votes and certifies the leader two rounds before · dashed: decided, but a slot before it is not; empty: no block here",
+    "committed or skipped: a quorum of the round after next certifies it, or of the next is against it; else by its anchor, the first later slot that is not skipped, as it knows a certificate or none",
+  ];
+  return [
+    ...boxes,
+    ...rest.map((line, i) => text(24, 100 + i * 15, line, { size: 11, fill: MUTED })),
+  ];
 }

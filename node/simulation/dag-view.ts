@@ -31,6 +31,15 @@ export interface SlotView extends Slot {
   readonly blames: number;
   /** Stake of its certificates. */
   readonly certificates: number;
+  /** Where it is not decided directly: the slot whose block decides it, or on which it waits, if there is one yet. */
+  readonly anchor: Anchor | undefined;
+}
+
+/** The first slot, of those late enough to be one, that is not skipped. */
+export interface Anchor {
+  readonly round: Round;
+  readonly leader: AuthorityIndex;
+  readonly isCommitted: boolean;
 }
 
 export interface DagView {
@@ -74,6 +83,7 @@ export function viewDag({ committee, parameters, blocks }: DagViewOptions): DagV
       status: decision?.status ?? "undecided",
       by: decision?.by,
       isWaiting: final === undefined && decision !== undefined,
+      anchor: decision?.by === "direct" ? undefined : anchorOf(slot),
       ...(chosen ?? {
         block: undefined,
         votes: 0,
@@ -81,6 +91,18 @@ export function viewDag({ committee, parameters, blocks }: DagViewOptions): DagV
         certificates: 0,
       }),
     };
+  };
+  const anchorOf = (slot: Slot): Anchor | undefined => {
+    for (let round = base.decisionRound(slot.round) + 1; round <= dag.highestRound; round++) {
+      if (!hasLeaders(round, parameters)) continue;
+      for (let offset = 0; offset < parameters.leadersPerRound; offset++) {
+        const place = { round, offset };
+        const decision = decided.get(nameOf(place)) ?? base.decideDirectly(place);
+        if (decision?.status === "skip") continue;
+        return { round, leader: base.leaderOf(place), isCommitted: decision !== undefined };
+      }
+    }
+    return undefined;
   };
   const stakeOf = (vertices: readonly Vertex[]): number => {
     const authors = new StakeAggregator(committee);
