@@ -1,4 +1,4 @@
-/** What README.md and docs/benchmarks.md show must work: their commands parse, the manifest loads. */
+/** What README.md and the pages of docs/ show must work: their commands parse, the manifest loads. */
 import { mkdtemp, mkdir, readFile, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -13,7 +13,9 @@ import { registerTrainingCommands } from "../training/commands.ts";
 import { bytesOf, plain } from "./support/pictures.ts";
 
 const readme = await readFile("README.md", "utf8");
-const pages = readme + (await readFile("docs/benchmarks.md", "utf8"));
+const documents = ["docs/benchmarks.md", "docs/simulation.md"];
+const pages =
+  readme + (await Promise.all(documents.map((path) => readFile(path, "utf8")))).join("\n");
 const commandLines = [...pages.matchAll(/^(?:\$ )?npx soma (.*)$/gm)].map(([, line = ""]) => line);
 
 /** The real command tree whose actions only note that they were reached. */
@@ -37,7 +39,7 @@ function parserThatRunsNothing(reached: string[]): Command {
   return program;
 }
 
-describe("each command in the README and the page of benchmarks", () => {
+describe("each command in the README and the pages of benchmarks and of the simulator", () => {
   test.each(commandLines.filter((line) => !line.startsWith("--")))(
     "parses: soma %s",
     async (line) => {
