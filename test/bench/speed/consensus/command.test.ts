@@ -171,6 +171,23 @@ describe("a run that goes wrong", () => {
     TIMEOUT_MS,
   );
 
+  test.skipIf(process.platform === "win32")(
+    "a disk that takes no more ends it at once: which validator, which file, and why",
+    async () => {
+      const flags = ["--log-dir", folder, "--load", "20000", "--seconds", "60", "-q"];
+      const quoted = [process.execPath, ...commandLine(...flags)].map((word) => `'${word}'`);
+      const limited = `ulimit -f 4000 && exec ${quoted.join(" ")}`; // blocks of 512 bytes a file
+      await expect(run("sh", ["-c", limited])).rejects.toMatchObject({
+        code: 1,
+        stderr: expect.stringMatching(
+          /WRITE_FAILED.*validator \d: cannot write .*consensus\.log \(EFBIG\)/,
+        ) as string,
+      });
+      expect(await readdir(folder)).toEqual([]);
+    },
+    TIMEOUT_MS,
+  );
+
   test("says where it cannot write", async () => {
     const missing = join(folder, "missing");
     await expect(bench("--log-dir", missing)).rejects.toMatchObject({
