@@ -8,8 +8,6 @@ import type { Rng } from "../../tokenizers/random.ts";
 import { messageBytes, type PeerMessage } from "../network/message.ts";
 import type { NetworkHandler } from "../runtime/ports.ts";
 import { type EventQueue, type Micros, MS, SECOND } from "./event-queue.ts";
-import type { FaultCounts } from "./fault-counts.ts";
-import type { FaultKind } from "./faults.ts";
 
 /** How links behave when nothing is cut or held. */
 export interface LinkModel {
@@ -76,8 +74,12 @@ export interface NetworkOptions {
   readonly onDelivery: (from: AuthorityIndex, to: AuthorityIndex, message: PeerMessage) => void;
   /** What is added to the delay of a message. */
   readonly lag: (from: AuthorityIndex, to: AuthorityIndex, message: PeerMessage) => Micros;
-  readonly counts: FaultCounts;
+  /** Told of each message that is lost, sent twice or kept long, or overtakes another one. */
+  readonly onMishap: (mishap: Mishap) => void;
 }
+
+/** By the names of the faults that bring them. */
+type Mishap = "latency" | "loss" | "duplication" | "reorder";
 
 const MILLION = 1_000_000;
 /** A lost connection is tried again after up to so long. */
@@ -95,7 +97,7 @@ export class SimulatedNetwork {
   private readonly endpoints: (Endpoint | undefined)[];
   private readonly onDelivery: NetworkOptions["onDelivery"];
   private readonly lag: NetworkOptions["lag"];
-  private readonly counts: FaultCounts;
+  private readonly onMishap: NetworkOptions["onMishap"];
   private model: LinkModel;
   private messages = 0;
   private bytes = 0;
@@ -107,7 +109,7 @@ export class SimulatedNetwork {
     this.model = options.model;
     this.onDelivery = options.onDelivery;
     this.lag = options.lag;
-    this.counts = options.counts;
+    this.onMishap = options.onMishap;
     this.endpoints = new Array<Endpoint | undefined>(options.size).fill(undefined);
     const places = Array.from({ length: options.size ** 2 });
     this.links = places.map(() => ({ cuts: 0, holds: 0, held: [], lastArrival: 0 }));
@@ -266,7 +268,7 @@ export class SimulatedNetwork {
     }
     const arrival = this.queue.now + this.delay() + lag;
     const at = this.model.isOrdered ? Math.max(arrival, link.lastArrival) : arrival;
-    if (at < link.lastArrival) this.counts.add("reorder");
+    if (at < link.lastArrival) this.onMishap("reorder");
     link.lastArrival = Math.max(at, link.lastArrival);
     this.queue.at(at, deliver);
   }
@@ -282,9 +284,9 @@ export class SimulatedNetwork {
     return fromMs * MS + this.rng.uniform((toMs - fromMs) * MS + 1);
   }
 
-  private happens(kind: FaultKind, perMillion: number): boolean {
+  private happens(mishap: Mishap, perMillion: number): boolean {
     if (perMillion === 0 || this.rng.uniform(MILLION) >= perMillion) return false;
-    this.counts.add(kind);
+    this.onMishap(mishap);
     return true;
   }
 

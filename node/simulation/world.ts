@@ -115,7 +115,9 @@ export class World {
       },
       lag: (from, to, message) =>
         attacks.reduce((sum, each) => sum + each.lagOf(from, to, message), 0),
-      counts: this.counts,
+      onMishap: (mishap) => {
+        this.counts.add(mishap);
+      },
     });
     this.checks = new Checks({
       correct: this.correct,
