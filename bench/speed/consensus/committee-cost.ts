@@ -34,7 +34,7 @@ export interface CommitteeCost {
   readonly cpuMs: number;
   readonly messages: number;
   readonly bytes: number;
-  /** JavaScript objects at the end: the DAGs. Blocks' bytes, which all share, and simulated disks are not among them. */
+  /** JavaScript objects alive at the end, less those before: the DAGs. Bytes of blocks, which all share, and of simulated disks are not among them. */
   readonly heapMiB: number;
   /** Peak of the process, simulated disks included. */
   readonly rssMiB: number;
@@ -63,7 +63,7 @@ export function measureCommittee(run: CommitteeRun): CommitteeCost {
     committee: seats.committee,
     horizon: 0,
   });
-  const meter = new Meter(run);
+  const meter = new Meter(run, liveHeapMiB());
   const world = new World({
     seed,
     seats,
@@ -92,10 +92,12 @@ class Meter {
   private refs = 0;
   private start: Reading | undefined;
   private end: Reading | undefined;
-  private heapMiB = 0;
+  private heapMiB: number;
 
-  constructor(run: CommitteeRun) {
+  /** @param heapMiB of everything else */
+  constructor(run: CommitteeRun, heapMiB: number) {
     this.run = run;
+    this.heapMiB = -heapMiB;
   }
 
   watch(core: ConsensusCore): Machine<ConsensusEvent, ConsensusEffect> {
@@ -119,7 +121,7 @@ class Meter {
     if (round >= warmUpRounds) this.start ??= this.read(round);
     if (round < warmUpRounds + rounds || this.end !== undefined) return;
     this.end = this.read(round);
-    this.heapMiB = process.memoryUsage().heapUsed / 2 ** 20;
+    this.heapMiB += liveHeapMiB();
   }
 
   private read(round: Round): Reading {
@@ -145,4 +147,10 @@ class Meter {
       rssMiB: process.resourceUsage().maxRSS / 1024,
     };
   }
+}
+
+/** Without garbage where the process may collect it: `node --expose-gc`. */
+function liveHeapMiB(): number {
+  globalThis.gc?.();
+  return process.memoryUsage().heapUsed / 2 ** 20;
 }

@@ -29,7 +29,7 @@ export const GROWTH_FIGURES = {
   cpuMicrosPerBlock: "CPU, µs a committed block",
   messagesPerRound: "messages sent a round",
   kibPerRound: "KiB sent a round",
-  heapMiB: "heap, MiB",
+  heapMiB: "objects alive, MiB",
 } as const;
 export type GrowthFigure = keyof typeof GROWTH_FIGURES;
 const FIGURES = Object.keys(GROWTH_FIGURES) as readonly GrowthFigure[];
@@ -159,6 +159,7 @@ export function measureInChild(run: CommitteeRun, signal: AbortSignal): Promise<
   return new Promise((resolve, reject) => {
     const child = fork(fileURLToPath(new URL("./growth-child.js", import.meta.url)), {
       stdio: ["ignore", "inherit", "inherit", "ipc"],
+      execArgv: [...process.execArgv, "--expose-gc"],
     });
     const abort = (): void => {
       child.kill("SIGKILL");
