@@ -1,4 +1,4 @@
-/** `soma train | embed | gallery | export | tokens | runs`. What computes is loaded when a command runs, so that help is quick. */
+/** `soma train | embed | gallery | export | tokens`. What computes is loaded when a command runs, so that help is quick. */
 import type { Command } from "commander";
 import type { EmbedFlags, ExportFlags } from "./embed-command.ts";
 import { registerGalleryCommand } from "./gallery-command.ts";
@@ -6,15 +6,12 @@ import { RECIPES } from "./recipes.ts";
 import type { TokensFlags } from "./tokens-command.ts";
 import type { TrainFlags } from "./train-command.ts";
 
-const RUNS = "runs";
-
 export function registerTrainingCommands(program: Command): void {
   registerTrain(program);
   registerEmbed(program);
   registerGalleryCommand(program);
   registerExport(program);
   registerTokens(program);
-  registerRuns(program);
 }
 
 function registerTrain(program: Command): void {
@@ -122,34 +119,6 @@ function registerTokens(program: Command): void {
     .action(async (checkpoint: string, flags: TokensFlags) => {
       const { tokensCommand } = await import("./tokens-command.ts");
       await tokensCommand(checkpoint, flags);
-    });
-}
-
-function registerRuns(program: Command): void {
-  const runs = program
-    .command("runs")
-    .description("look at training runs")
-    .addHelpText("after", "\nExamples:\n  soma runs list\n  soma runs show last");
-  runs
-    .command("list")
-    .description("a line for each run, the newest last")
-    .option("--runs <dir>", "folder of runs", RUNS)
-    .option("--json", "one JSON document on stdout")
-    .addHelpText("after", "\nExample:\n  soma runs list --json")
-    .action(async (flags: { runs: string; json?: boolean }) => {
-      const { listRunsCommand } = await import("./runs-command.ts");
-      await listRunsCommand(flags);
-    });
-  runs
-    .command("show")
-    .description("what a run was and how it ended")
-    .argument("<run>", 'folder or name of a run, or "last"')
-    .option("--runs <dir>", "folder of runs", RUNS)
-    .option("--json", "one JSON document on stdout, metrics included")
-    .addHelpText("after", "\nExamples:\n  soma runs show last\n  soma runs show runs/first --json")
-    .action(async (run: string, flags: { runs: string; json?: boolean }) => {
-      const { showRunCommand } = await import("./runs-command.ts");
-      await showRunCommand(run, flags);
     });
 }
 

@@ -1,31 +1,29 @@
 /** What `soma runs list` and `soma runs show` print. */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { SomaError } from "../base/errors.ts";
 import { printJson, say, table } from "../base/terminal.ts";
 import { resolveCheckpoint } from "../models/checkpoint-folder.ts";
-import { readConfigFile } from "./config.ts";
-import { findRun, listRuns, readMetrics, type MetricsLine } from "./run-folder.ts";
+import { listRuns, readMetrics } from "./run-folder.ts";
+import { namedRun, summariseRun, type RunSummary } from "./run-summary.ts";
 
-interface RunSummary {
-  readonly name: string;
-  readonly path: string;
-  readonly recipe: string;
-  readonly dataset: string;
-  readonly seed: number | null;
-  readonly steps: number;
-  readonly seconds: number;
-  readonly loss: number | null;
-  /** The best validation score of the run, in percent. */
-  readonly best: number | null;
-}
+/** Differences named in a line of the list, at most. */
+const DIFFERENCES_SHOWN = 4;
 
 export async function listRunsCommand(flags: {
   readonly runs: string;
   readonly json?: boolean;
 }): Promise<void> {
-  const summaries = await Promise.all(
-    (await listRuns(flags.runs)).map(({ path, name }) => summarise(path, name)),
-  );
+  const summaries: RunSummary[] = [];
+  for (const { path, name } of await listRuns(flags.runs)) {
+    try {
+      summaries.push(await summariseRun(path, name));
+    } catch (error) {
+      // One damaged run must not hide the others.
+      if (!(error instanceof SomaError)) throw error;
+      say(`${name} is left out: ${error.message}`);
+    }
+  }
   if (flags.json === true) {
     printJson({ schemaVersion: 1, runs: summaries });
     return;
@@ -34,7 +32,7 @@ export async function listRunsCommand(flags: {
     say(`there is no run in ${flags.runs}/`);
     return;
   }
-  const rows = summaries.map(({ name, recipe, seed, steps, seconds, loss, best }) => [
+  const rows = summaries.map(({ name, recipe, seed, steps, seconds, loss, best, differences }) => [
     name,
     recipe,
     String(seed ?? ""),
@@ -42,25 +40,27 @@ export async function listRunsCommand(flags: {
     seconds.toFixed(1),
     loss?.toFixed(3) ?? "",
     best?.toFixed(1) ?? "",
+    shownDifferences(differences),
   ]);
-  process.stdout.write(
-    `${table(["run", "recipe", "seed", "steps", "seconds", "loss", "best %"], rows)}\n`,
-  );
+  const header = [
+    "run",
+    "recipe",
+    "seed",
+    "steps",
+    "seconds",
+    "loss",
+    "best %",
+    "not as in recipe",
+  ];
+  process.stdout.write(`${table(header, rows)}\n`);
 }
 
 export async function showRunCommand(
   run: string,
   flags: { readonly runs: string; readonly json?: boolean },
 ): Promise<void> {
-  const path = await findRun(run, { out: undefined, runs: flags.runs }).catch(
-    async (error: unknown) => {
-      // A bare name is looked for among the runs.
-      const named = (await listRuns(flags.runs)).find(({ name }) => name === run);
-      if (named === undefined) throw error;
-      return named.path;
-    },
-  );
-  const summary = await summarise(path, path);
+  const path = await namedRun(run, flags.runs);
+  const summary = await summariseRun(path, path);
   const checkpoint = await resolveCheckpoint(path).catch(() => null);
   const environment = await readFile(join(path, "env.json"), "utf8")
     .then((text) => JSON.parse(text) as unknown)
@@ -70,39 +70,36 @@ export async function showRunCommand(
     printJson({ schemaVersion: 1, ...summary, checkpoint, environment, metrics });
     return;
   }
-  const facts = Object.entries({ ...summary, checkpoint }).map(([key, value]) => [
-    key,
-    value === null ? "" : String(value),
-  ]);
-  process.stdout.write(
-    `${facts.map(([key = "", value = ""]) => `${key.padEnd(12)}${value}`).join("\n")}\n`,
+  const { validation, differences, ...plain } = summary;
+  const facts = Object.entries({ ...plain, checkpoint }).map(
+    ([key, value]) => [key, value === null ? "" : String(value)] as const,
   );
+  const figures = Object.entries(validation).map(
+    ([name, { best, bestStep, last }]) =>
+      [name, `${last.toFixed(2)}, best ${best.toFixed(2)} at step ${bestStep}`] as const,
+  );
+  const changed = Object.entries(differences).map(
+    ([key, value]) => [key, JSON.stringify(value)] as const,
+  );
+  const sections = [
+    ["", facts],
+    ["\nvalidation\n", figures],
+    ["\nnot as in the recipe\n", changed],
+  ] as const;
+  for (const [title, lines] of sections) {
+    if (lines.length === 0) continue;
+    const width = Math.max(11, ...lines.map(([key]) => key.length)) + 1;
+    process.stdout.write(
+      `${title}${lines.map(([key, value]) => `${key.padEnd(width)}${value}`).join("\n")}\n`,
+    );
+  }
 }
 
-async function summarise(path: string, name: string): Promise<RunSummary> {
-  const [{ values }, metrics] = await Promise.all([
-    readConfigFile(join(path, "config.yaml")),
-    readMetrics(path),
-  ]);
-  const last = metrics.at(-1);
-  const lastTrain = metrics.findLast(({ kind }) => kind === "train");
-  const scores = metrics
-    .map((line) => numberOf(line, "recall10") ?? numberOf(line, "neighbor1"))
-    .filter((score) => score !== null);
-  return {
-    name,
-    path,
-    recipe: String(values["recipe"]),
-    dataset: String(values["dataset"]),
-    seed: typeof values["seed"] === "number" ? values["seed"] : null,
-    steps: last?.step ?? 0,
-    seconds: last?.seconds ?? 0,
-    loss: numberOf(lastTrain, "loss"),
-    best: scores.length === 0 ? null : Math.max(...scores),
-  };
-}
-
-function numberOf(line: MetricsLine | undefined, key: string): number | null {
-  const value = line?.[key];
-  return typeof value === "number" ? value : null;
+function shownDifferences(differences: Readonly<Record<string, unknown>>): string {
+  const entries = Object.entries(differences);
+  const shown = entries
+    .slice(0, DIFFERENCES_SHOWN)
+    .map(([key, value]) => `${key}=${JSON.stringify(value)}`);
+  const more = entries.length - shown.length;
+  return shown.join(" ") + (more > 0 ? ` and ${more} more` : "");
 }

@@ -32,9 +32,9 @@ const SMOOTHING = 0.03;
 
 /** @returns undefined if fewer than two losses were logged */
 export function lossCurve(lines: readonly CurveLine[], title: string): string | undefined {
-  const losses = series(lines, "train", "loss");
+  const losses = series(lines, { kind: "train", name: "loss" });
   if (losses.length < 2) return undefined;
-  const recalls = series(lines, "validation", "recall10");
+  const recalls = series(lines, { kind: "validation", name: "recall10" });
   const stepMax = Math.max(...losses.map(([step]) => step), ...recalls.map(([step]) => step));
   const withRecall = recalls.length > 0;
   const height = TOP + LOSS_HEIGHT + (withRecall ? GAP + RECALL_HEIGHT : 0) + 52;
@@ -86,22 +86,30 @@ export function lossCurve(lines: readonly CurveLine[], title: string): string | 
   return drawing(WIDTH, height, heading(title, subtitle), ...parts);
 }
 
-type Point = readonly [number, number];
+export type Point = readonly [number, number];
 
-/** Steps and finite values of one name; a run that was resumed may log a step twice, the later line counts. */
-function series(lines: readonly CurveLine[], kind: string, name: string): Point[] {
-  const values = new Map<number, number>();
+export interface SeriesOf {
+  /** Which lines: "train" or "validation". */
+  readonly kind: string;
+  /** Which of their numbers. */
+  readonly name: string;
+  /** Along what. Default: steps. */
+  readonly x?: "step" | "seconds";
+}
+
+/** Steps (or seconds) and finite values of one name; a run that was resumed may log a step twice, the later line counts. */
+export function series(lines: readonly CurveLine[], { kind, name, x = "step" }: SeriesOf): Point[] {
+  const points = new Map<number, Point>();
   for (const entry of lines) {
-    const value = entry[name];
-    if (entry.kind === kind && typeof value === "number" && Number.isFinite(value)) {
-      values.set(entry.step, value);
-    }
+    const [at, value] = [entry[x], entry[name]];
+    if (entry.kind !== kind || typeof at !== "number" || typeof value !== "number") continue;
+    if (Number.isFinite(at) && Number.isFinite(value)) points.set(entry.step, [at, value]);
   }
-  return [...values].sort((a, b) => a[0] - b[0]);
+  return [...points.values()].sort((a, b) => a[0] - b[0]);
 }
 
 /** Mean of a window centred on each point, narrower at the ends. */
-function smooth(points: readonly Point[]): Point[] {
+export function smooth(points: readonly Point[]): Point[] {
   const half = Math.max(1, Math.round((SMOOTHING * points.length) / 2));
   return points.map(([step], i) => {
     const reach = Math.min(half, i, points.length - 1 - i);

@@ -1,5 +1,6 @@
 /** Drawings as files: each as SVG and as PNG. */
-import { join } from "node:path";
+import { extname, join } from "node:path";
+import { SomaError } from "../../base/errors.ts";
 import { writeFileAtomic } from "../../base/files.ts";
 import { svgToPng } from "../../tokenizers/image/decode.ts";
 import { withPixelText } from "./pixel-font.ts";
@@ -13,6 +14,32 @@ export interface Drawn {
   readonly notes: readonly string[];
 }
 
+/**
+ * One drawing as the file that its name says: .svg or .png.   @returns what to tell of it, in sentences
+ * @throws SomaError FORMAT_UNKNOWN (usage), DISK_FULL, WRITE_FAILED
+ */
+export async function writePlot(path: string, svg: string): Promise<readonly string[]> {
+  requirePlotName(path);
+  if (extname(path).toLowerCase() === ".svg") {
+    await writeFileAtomic(path, svg);
+    return [];
+  }
+  const fonts = await drawsText();
+  await writeFileAtomic(path, await toPng(svg, fonts));
+  return fonts ? [] : [NO_FONT];
+}
+
+/** @throws SomaError FORMAT_UNKNOWN (usage) unless `path` ends in .svg or .png: asked before the work is done */
+export function requirePlotName(path: string): void {
+  if (/\.(svg|png)$/i.test(path)) return;
+  throw new SomaError({
+    code: "FORMAT_UNKNOWN",
+    kind: "usage",
+    what: `${path} ends neither in .svg nor in .png`,
+    next: "give a name such as plot.svg",
+  });
+}
+
 /** @param plots  SVG by name of file  @throws SomaError DISK_FULL, WRITE_FAILED */
 export async function writePlots(
   folder: string,
@@ -24,18 +51,17 @@ export async function writePlots(
     const svgPath = join(folder, `${name}.svg`);
     const pngPath = join(folder, `${name}.png`);
     await writeFileAtomic(svgPath, svg);
-    await writeFileAtomic(
-      pngPath,
-      await svgToPng(fonts ? svg : withPixelText(svg), PNG_SCALE * widthOf(svg)),
-    );
+    await writeFileAtomic(pngPath, await toPng(svg, fonts));
     paths.push(svgPath, pngPath);
   }
-  const notes = fonts
-    ? []
-    : [
-        "this machine has no font: the PNG plots have dot letters, the SVG files real text (Debian: apt install fonts-dejavu-core)",
-      ];
-  return { paths, notes };
+  return { paths, notes: fonts ? [] : [NO_FONT] };
+}
+
+const NO_FONT =
+  "this machine has no font: the PNG plots have dot letters, the SVG files real text (Debian: apt install fonts-dejavu-core)";
+
+function toPng(svg: string, fonts: boolean): Promise<Uint8Array> {
+  return svgToPng(fonts ? svg : withPixelText(svg), PNG_SCALE * widthOf(svg));
 }
 
 /** Does the PNG renderer find a font? Without one a letter leaves no ink, or the box of a missing glyph. */
