@@ -27,6 +27,8 @@ export interface ConsensusParameters {
 
   // ---- pace: when to propose; never what is decided ----
   readonly leaderTimeoutMs: number;
+  /** A leader whose newest block is more rounds old is not waited for. */
+  readonly leaderAwayRounds: number;
   readonly roundDelayMinMs: number;
   readonly rebroadcastIntervalMs: number;
 
@@ -76,6 +78,7 @@ export const DEFAULT_CONSENSUS_PARAMETERS: ConsensusParameters = Object.freeze({
   blockBytesMax: 4 * 1024 * 1024,
   blockCommitVotesMax: 100,
   leaderTimeoutMs: 200,
+  leaderAwayRounds: 30,
   roundDelayMinMs: 50,
   rebroadcastIntervalMs: 1000,
   suspendedPerAuthorMax: 512,

@@ -163,19 +163,21 @@ export class Proposer {
     return this.parents.isQuorum ? ancestors : undefined;
   }
 
-  /** A leader that has gone on without a block of this round will not make one any more: nobody waits for it. */
+  /**
+   * Nobody waits for a leader that has gone on without a block of this round, it will not make one any more; nor for one
+   * that has made none for long: a crashed validator would cost everybody the timeout in each round that it leads.
+   */
   private hasLeadersOf(round: Round): boolean {
     const { dag, schedule, ownIndex, parameters } = this.options;
     if (round < 1) return true;
     if (!parameters.pipelined && round % parameters.waveLength !== 0) return true;
     return schedule
       .leaders(round)
-      .every(
-        (leader) =>
-          leader === ownIndex ||
-          dag.blocksOf(round, leader).length > 0 ||
-          (dag.latest(leader)?.round ?? 0) > round,
-      );
+      .every((leader) => {
+        if (leader === ownIndex || dag.blocksOf(round, leader).length > 0) return true;
+        const latest = dag.latest(leader)?.round ?? 0;
+        return latest > round || latest + parameters.leaderAwayRounds < round;
+      });
   }
 
   /**

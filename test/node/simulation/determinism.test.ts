@@ -66,7 +66,7 @@ describe("a run", () => {
 describe("the digest of", () => {
   test.each([
     [1, 10, 30, "none", "4829dd66e1f89c2555f8fb0045feff0d581a767fdfe4f48def8f3ac0df099b36"],
-    [7, 4, 60, "all", "6de58e6fe8748b3df6a90f89d3315f4d2f3ba7e1e1f4102d5197b4c465205f9e"],
+    [7, 4, 60, "all", "8305a63243c374ca9bb66369eeb14150984a9b9888e77197c031c0f204aa6dad"],
     [
       11,
       7,

@@ -143,6 +143,20 @@ describe("pace", () => {
     expect(kind).toBe("ready");
   });
 
+  test("does not wait for a leader that has made no block for long", () => {
+    // B leads round 5 and has made nothing but the genesis block.
+    const blocks = rounds(5, ["A", "C", "D"]);
+    const ready = (leaderAwayRounds: number): string =>
+      setUp(blocks, { leaderAwayRounds }).proposer.readiness({
+        now: 100,
+        clock: 6,
+        clockSince: 100,
+        decidedRound: 4,
+      }).kind;
+    expect(ready(5)).toBe("waiting");
+    expect(ready(4)).toBe("ready");
+  });
+
   test("keeps a distance between blocks at the clock, not while it fills a gap behind it", () => {
     const { proposer, propose } = setUp(rounds(6), { roundDelayMinMs: 50 });
     propose(5); // at 1000
