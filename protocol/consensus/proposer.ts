@@ -171,13 +171,11 @@ export class Proposer {
     const { dag, schedule, ownIndex, parameters } = this.options;
     if (round < 1) return true;
     if (!parameters.pipelined && round % parameters.waveLength !== 0) return true;
-    return schedule
-      .leaders(round)
-      .every((leader) => {
-        if (leader === ownIndex || dag.blocksOf(round, leader).length > 0) return true;
-        const latest = dag.latest(leader)?.round ?? 0;
-        return latest > round || latest + parameters.leaderAwayRounds < round;
-      });
+    return schedule.leaders(round).every((leader) => {
+      if (leader === ownIndex || dag.blocksOf(round, leader).length > 0) return true;
+      const latest = dag.latest(leader)?.round ?? 0;
+      return latest > round || latest + parameters.leaderAwayRounds < round;
+    });
   }
 
   /**
