@@ -1,7 +1,8 @@
-/** `soma evaluate`, `soma runs` and `soma bench`. What computes is loaded when a command runs, so that help is quick. */
+/** `soma evaluate`, `soma runs`, `soma sweep` and `soma bench`. What computes is loaded when a command runs, so that help is quick. */
 import type { Command } from "commander";
 import { registerConsensusBench } from "./consensus-command.ts";
 import { registerRuns } from "./runs-command.ts";
+import { registerSweep } from "./sweep-command.ts";
 import type { EvaluateFlags } from "./quality/evaluate-command.ts";
 import type { SeedsFlags } from "./quality/seeds-command.ts";
 import type { EmbedBenchFlags } from "./speed/embed-command.ts";
@@ -11,6 +12,7 @@ import type { TrainStepFlags } from "./speed/train-step-command.ts";
 export function registerBenchCommands(program: Command): void {
   registerEvaluate(program);
   registerRuns(program);
+  registerSweep(program);
   const bench = program
     .command("bench")
     .description("measure what stands in bench/RESULTS.md again: quality over seeds, speed")

@@ -217,6 +217,11 @@ const ENVIRONMENT_KEYS = [
   "inputWorkers", "workers", "precision",
 ] as const satisfies readonly (keyof TrainConfig)[];
 
+/** The variables that `environmentLayer` reads. */
+export function configVariables(): readonly string[] {
+  return ENVIRONMENT_KEYS.map(environmentName);
+}
+
 function environmentName(key: string): string {
   return `SOMA_${key.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`;
 }
