@@ -46,6 +46,21 @@ export class TransformerEncoder {
     }
   }
 
+  /**
+   * The same with the token vectors before the readout, for losses on tokens; those of hidden units and padding mean
+   * nothing where the tower has no layers. Call inside tf.tidy; the caller disposes.
+   */
+  read(batch: TokenBatch): TokensAndEmbeddings {
+    switch (batch.kind) {
+      case "patches":
+        if (this.image === undefined) throw noTower("pictures");
+        return this.image.read(batch);
+      case "ids":
+        if (this.text === undefined) throw noTower("text");
+        return this.text.read(batch);
+    }
+  }
+
   /** Every trainable parameter by name. */
   parameters(): ReadonlyMap<string, Variable> {
     return this.scope.parameters();
@@ -54,6 +69,13 @@ export class TransformerEncoder {
   dispose(): void {
     this.scope.dispose();
   }
+}
+
+export interface TokensAndEmbeddings {
+  /** [B·N, width of the tower] */
+  readonly tokens: Tensor2D;
+  /** [B, dimension] */
+  readonly embeddings: Tensor2D;
 }
 
 class PatchTower {
@@ -77,8 +99,14 @@ class PatchTower {
     const end = [...this.readout.layers, ...(this.head?.layers ?? [])];
     if (this.layers.length === 0 && this.readout.isAligned(batch))
       return readPatches(batch, [...beginning, ...end]);
-    const tokens = readPatches(batch, beginning); // [B·N, width]
-    return linearStack(this.readout.pool(runLayers(this.layers, tokens, batch), batch), end);
+    return this.read(batch).embeddings;
+  }
+
+  read(batch: PatchBatch): TokensAndEmbeddings {
+    const stem = readPatches(batch, [...this.stem.layers, this.widen.inStack()]); // [B·N, width]
+    const tokens = runLayers(this.layers, stem, batch);
+    const end = [...this.readout.layers, ...(this.head?.layers ?? [])];
+    return { tokens, embeddings: linearStack(this.readout.pool(tokens, batch), end) };
   }
 }
 
@@ -105,8 +133,13 @@ class IdTower {
     const end = [...this.readout.layers, ...(this.head?.layers ?? [])];
     if (this.layers.length === 0 && this.stem.isBag && runsAsOne(end))
       return this.stem.throughBag(batch, sharesOf(batch), end);
+    return this.read(batch).embeddings;
+  }
+
+  read(batch: IdBatch): TokensAndEmbeddings {
     const tokens = runLayers(this.layers, this.stem.forward(batch), batch); // [B·N, width]
-    return linearStack(this.readout.pool(tokens, batch), end);
+    const end = [...this.readout.layers, ...(this.head?.layers ?? [])];
+    return { tokens, embeddings: linearStack(this.readout.pool(tokens, batch), end) };
   }
 }
 

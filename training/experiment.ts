@@ -13,7 +13,7 @@ import { TransformerEncoder } from "../models/transformer.ts";
 import { seededRng } from "../tokenizers/random.ts";
 import { loadTextTokenizer } from "../tokenizers/text/sentencepiece.ts";
 import type { MaskedTokens } from "../tokenizers/tokenizer.ts";
-import type { WeightedLoss } from "./combine.ts";
+import { stateOf, type WeightedLoss } from "./combine.ts";
 import type { TrainConfig } from "./config.ts";
 import { makeValidationSet, type ValidationSet } from "./evaluate.ts";
 import { inputsOf, type Sources } from "./inputs.ts";
@@ -54,7 +54,7 @@ export interface ExperimentOptions {
 
 /**
  * Load data and build the encoder; the caller disposes.
- * @throws SomaError OBJECTIVE_UNKNOWN, NO_OBJECTIVE, SPLIT_EMPTY, NOTHING_TO_READ (usage), and what loading throws
+ * @throws SomaError OBJECTIVE_UNKNOWN, NO_OBJECTIVE, ONE_PROCESS_ONLY, SPLIT_EMPTY, NOTHING_TO_READ (usage), and what loading throws
  */
 export async function openExperiment(
   config: TrainConfig,
@@ -99,8 +99,12 @@ export async function openExperiment(
     };
     const sampler = objective.sampler(drawing);
     const own = scope.child("objective").child(name);
-    const lossOf = objective.loss({ encoder: config.encoder, scope: own, settings });
-    return { sampler, loss: { name, weight, lossOf } };
+    const context = { encoder: config.encoder, scope: own, settings };
+    const loss: WeightedLoss =
+      "loss" in objective
+        ? { name, weight, lossOf: objective.loss(context) }
+        : { name, weight, pass: objective.pass({ ...context, trunk: encoder, seed }) };
+    return { sampler, loss };
   });
   return {
     config,
@@ -114,6 +118,7 @@ export async function openExperiment(
     validation: makeValidationSet(dataset, sources, config.encoder, config.validation.groups),
     watched: watchedInputs(train, sources, config),
     dispose() {
+      for (const { loss } of members) stateOf(loss)?.dispose();
       encoder.dispose();
       scope.dispose();
     },
@@ -162,6 +167,15 @@ function chosenObjectives(
       });
     }
     if (weight > 0) chosen.push({ name, weight, settings, objective });
+  }
+  const single = chosen.find(({ objective }) => "pass" in objective);
+  if (single !== undefined && config.workers > 1) {
+    throw new SomaError({
+      code: "ONE_PROCESS_ONLY",
+      kind: "usage",
+      what: `the objective ${single.name} runs the encoder itself and cannot share its batches among ${config.workers} processes`,
+      next: "train with --workers 1",
+    });
   }
   if (chosen.length > 0) return chosen;
   throw new SomaError({

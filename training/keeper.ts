@@ -7,6 +7,7 @@ import { describeBackend, type BackendInfo } from "../models/backend.ts";
 import type { ModelCard } from "../models/card.ts";
 import { saveCheckpoint } from "../models/checkpoint.ts";
 import type { HostTensor } from "../models/safetensors.ts";
+import { stateOf } from "./combine.ts";
 import { collapseWarning, measureCollapse } from "./collapse.ts";
 import { validate, type ValidationScores } from "./evaluate.ts";
 import type { Experiment } from "./experiment.ts";
@@ -105,7 +106,15 @@ export class Keeper {
       backend: arithmeticOf(experiment.backend, experiment.config.workers),
     };
     const shapes = new Map([...experiment.parameters].map(([name, { shape }]) => [name, shape]));
-    const state = { counters, adam: optimizer.state(), average: average?.current };
+    const kept = new Map(
+      experiment.losses.flatMap((loss) =>
+        Array.from(
+          stateOf(loss)?.arrays() ?? [],
+          ([name, values]) => [`${loss.name}/${name}`, values] as const,
+        ),
+      ),
+    );
+    const state = { counters, adam: optimizer.state(), average: average?.current, kept };
     await writeState(run.checkpoint("state"), state, shapes, write);
   }
 

@@ -277,6 +277,12 @@ export class WeightAverage {
   }
 }
 
+/** Those whose names begin with `prefix`, without it. */
+export function under(prefix: string, arrays: NamedArrays): NamedArrays {
+  const found = [...arrays].filter(([name]) => name.startsWith(prefix));
+  return new Map(found.map(([name, values]) => [name.slice(prefix.length), values]));
+}
+
 function isTensor(value: Float32Array | Tensor): value is Tensor {
   return !(value instanceof Float32Array);
 }

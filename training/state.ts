@@ -1,5 +1,6 @@
 /**
- * What a resumed run needs, in checkpoints/state/: state.json (counters, digests) and optimizer.safetensors (raw weights, both moving averages of Adam, averaged weights). Batches are pure
+ * What a resumed run needs, in checkpoints/state/: state.json (counters, digests) and optimizer.safetensors (raw weights, both moving averages of Adam,
+ * averaged weights, what objectives carry from step to step). Batches are pure
  * functions of (seed, step), so there is no sampler and no generator to save.
  */
 import { createHash } from "node:crypto";
@@ -10,7 +11,7 @@ import { settleFolder, writeFolderAtomic, type FolderWriteOptions } from "../bas
 import { parseConfig, z } from "../base/schema.ts";
 import { readSafetensors, writeSafetensors, type HostTensor } from "../models/safetensors.ts";
 import type { TrainConfig } from "./config.ts";
-import type { AdamState, NamedArrays } from "./optimizer.ts";
+import { under, type AdamState, type NamedArrays } from "./optimizer.ts";
 
 const COUNTERS_FILE = "state.json";
 const TENSORS_FILE = "optimizer.safetensors";
@@ -44,6 +45,8 @@ export interface TrainState {
   readonly adam: AdamState;
   /** Averaged weights, if the run averages. */
   readonly average: NamedArrays | undefined;
+  /** What objectives carry from step to step, by "objective/name". */
+  readonly kept: NamedArrays;
 }
 
 /** @param shapes of the parameters, so that the tensors are readable elsewhere  @throws SomaError DISK_FULL, WRITE_FAILED */
@@ -63,6 +66,7 @@ export async function writeState(
   add("moments", state.adam.moments);
   add("squares", state.adam.squares);
   if (state.average !== undefined) add("average", state.average);
+  add("kept", state.kept);
   const bytes = writeSafetensors(tensors, { format: "soma-trainer" });
   const document = {
     version: 1,
@@ -104,11 +108,8 @@ export async function readState(folder: string): Promise<TrainState> {
     throw corrupt(folder, "optimizer.safetensors is not the one that state.json was written with");
   }
   const { tensors } = readSafetensors(bytes, join(folder, TENSORS_FILE));
-  const pick = (kind: string): NamedArrays => {
-    const prefix = `${kind}/`;
-    const found = [...tensors].filter(([name]) => name.startsWith(prefix));
-    return new Map(found.map(([name, { data }]) => [name.slice(prefix.length), data]));
-  };
+  const arrays = new Map(Array.from(tensors, ([name, { data }]) => [name, data]));
+  const pick = (kind: string): NamedArrays => under(`${kind}/`, arrays);
   const average = pick("average");
   return {
     counters: {
@@ -128,6 +129,7 @@ export async function readState(folder: string): Promise<TrainState> {
       squares: pick("squares"),
     },
     average: average.size === 0 ? undefined : average,
+    kept: pick("kept"),
   };
 }
 

@@ -8,7 +8,7 @@ import type { FolderWriteOptions } from "../base/folders.ts";
 import { SILENT, type Progress } from "../base/progress.ts";
 import { tf, type Variable } from "../models/backend.ts";
 import { Budget } from "./budget.ts";
-import { prepareStep } from "./combine.ts";
+import { prepareStep, stateOf } from "./combine.ts";
 import type { ValidationScores } from "./evaluate.ts";
 import type { Experiment } from "./experiment.ts";
 import { assertFinite, computeGradients, type StepGradients } from "./gradients.ts";
@@ -17,7 +17,7 @@ import { inputWorkerCount, openInput } from "./input/open.ts";
 import { InputWait, percent } from "./input/wait.ts";
 import { Keeper } from "./keeper.ts";
 import type { EmbeddingStep } from "./objective.ts";
-import { AdamW, clipScale, WeightAverage } from "./optimizer.ts";
+import { AdamW, clipScale, under, WeightAverage } from "./optimizer.ts";
 import type { Crew } from "./parallel/crew.ts";
 import type { SpreadGradients } from "./parallel/spread.ts";
 import type { RunFolder } from "./run-folder.ts";
@@ -94,9 +94,15 @@ interface TrainedWeights {
 }
 
 /** As they were saved, if a run is resumed. */
-function openWeights({ config, parameters }: Experiment, { resume }: TrainOptions): TrainedWeights {
+function openWeights(
+  { config, parameters, losses }: Experiment,
+  { resume }: TrainOptions,
+): TrainedWeights {
   const optimizer = new AdamW(parameters, config);
-  if (resume !== undefined) optimizer.restore(resume.adam);
+  if (resume !== undefined) {
+    optimizer.restore(resume.adam);
+    for (const loss of losses) stateOf(loss)?.restore(under(`${loss.name}/`, resume.kept));
+  }
   if (config.ema === 0) return { optimizer, average: undefined };
   const start = resume?.average ?? optimizer.weights;
   return { optimizer, average: new WeightAverage(config.ema, start, resume?.counters.step) };
@@ -136,7 +142,9 @@ async function trainOn(
     wait.begin();
     const drawn = await input.take(config.accumulate).catch(saveAndThrow);
     wait.arrived();
-    const batches = drawn.map((batch) => prepareStep(batch, losses));
+    const batches = drawn.map((batch, i) =>
+      prepareStep(batch, losses, step * config.accumulate + i),
+    );
     const rate = learningRateAt(budget.progress(step), config);
     const gradients = await (crew === undefined
       ? ownGradients(batches, experiment)
@@ -146,6 +154,7 @@ async function trainOn(
     const gradientScale = clipScale(gradients.norm, config.clipNorm);
     optimizer.update(gradients.arrays, { learningRate: rate, gradientScale });
     average?.update(optimizer.live);
+    for (const loss of losses) stateOf(loss)?.afterUpdate(optimizer.live);
     const leaked = tf.memory().numTensors - tensorCount;
     // The first step may build constants that stay.
     assert(leaked === 0 || step === firstStep, `step ${step + 1} leaks ${leaked} tensors`);

@@ -10,10 +10,10 @@ import { TransformerEncoder } from "../../models/transformer.ts";
 import { seededRng } from "../../tokenizers/random.ts";
 import { loadTextTokenizer, type TextTokenizer } from "../../tokenizers/text/sentencepiece.ts";
 import { assertFinite, computeGradients } from "../../training/gradients.ts";
-import { prepareStep } from "../../training/combine.ts";
+import { prepareStep, stateOf, type WeightedLoss } from "../../training/combine.ts";
 import { drawStep } from "../../training/input/job.ts";
 import { BatchMemory } from "../../training/input/memory.ts";
-import type { EmbeddingStep } from "../../training/objective.ts";
+import type { EmbeddingStep, Objective } from "../../training/objective.ts";
 import { OBJECTIVES } from "../../training/objectives/registry.ts";
 import { AdamW, disposeValues } from "../../training/optimizer.ts";
 import { TINY_CONFIG } from "../support/tiny-encoder.ts";
@@ -28,7 +28,7 @@ beforeAll(async () => {
   tokenizer = await loadTextTokenizer();
 });
 
-describe.each(Object.entries(OBJECTIVES))("the objective %s", (name, objective) => {
+describe.each(Object.entries<Objective>(OBJECTIVES))("the objective %s", (name, objective) => {
   const made: { dispose(): void }[] = [];
   afterAll(() => {
     for (const item of made) item.dispose();
@@ -38,6 +38,8 @@ describe.each(Object.entries(OBJECTIVES))("the objective %s", (name, objective) 
   function make(seed: number): {
     encoder: TransformerEncoder;
     prepare: (step: number) => EmbeddingStep;
+    /** What the trainer does after an update, for what the objective carries along. */
+    settle: () => void;
     parameters: ReturnType<Scope["parameters"]>;
   } {
     const encoder = new TransformerEncoder(TINY_CONFIG, seededRng(seed, "weights"));
@@ -52,17 +54,25 @@ describe.each(Object.entries(OBJECTIVES))("the objective %s", (name, objective) 
       batchSize: 12,
       settings: {},
     });
-    const lossOf = objective.loss({ encoder: encoderConfig, scope, settings: {} });
+    const context = { encoder: encoderConfig, scope, settings: {} };
+    const loss: WeightedLoss =
+      "loss" in objective
+        ? { name, weight: 1, lossOf: objective.loss(context) }
+        : { name, weight: 1, pass: objective.pass({ ...context, trunk: encoder, seed }) };
     const prepare = (step: number): EmbeddingStep =>
-      prepareStep(drawStep([sampler], step, new BatchMemory()), [{ name, lossOf, weight: 1 }]);
+      prepareStep(drawStep([sampler], step, new BatchMemory()), [loss], step);
     made.push({
       dispose() {
+        stateOf(loss)?.dispose();
         encoder.dispose();
         scope.dispose();
       },
     });
     const parameters = new Map([...encoder.parameters(), ...scope.parameters()]);
-    return { encoder, prepare, parameters };
+    const settle = (): void => {
+      stateOf(loss)?.afterUpdate(parameters);
+    };
+    return { encoder, prepare, settle, parameters };
   }
 
   test("prepares a step as a function of seed and step alone, whatever was prepared before", () => {
@@ -80,13 +90,15 @@ describe.each(Object.entries(OBJECTIVES))("the objective %s", (name, objective) 
   });
 
   test("gives a finite loss with gradients, counts its sequences and leaves no tensors", () => {
-    const { encoder, prepare, parameters } = make(3);
+    const { encoder, prepare, settle, parameters } = make(3);
     disposeValues(computeGradients([prepare(0)], encoder, parameters).arrays.values()); // builds what stays
+    settle();
     const before = tf.memory().numTensors;
     const prepared = prepare(1);
     const gradients = computeGradients([prepared], encoder, parameters);
     assertFinite(gradients, 1);
     disposeValues(gradients.arrays.values());
+    settle();
     expect(tf.memory().numTensors).toBe(before);
     expect(gradients.norm).toBeGreaterThan(0);
     expect(prepared.exampleCount).toBeGreaterThan(0);

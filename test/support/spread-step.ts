@@ -60,7 +60,7 @@ export class SpreadStep {
       {
         name: "differential",
         weight: 2,
-        lossOf: OBJECTIVES.differential.loss(context("differential", {})),
+        lossOf: OBJECTIVES.differential.loss(),
       },
     ];
   }

@@ -6,9 +6,9 @@ import { assert, present } from "../../base/errors.ts";
 import { byGroup, GroupSampler } from "../../datasets/batch.ts";
 import { tf, type Scalar, type Tensor2D } from "../../models/backend.ts";
 import { seededRng } from "../../tokenizers/random.ts";
-import type { Objective } from "../../training/objective.ts";
+import type { EmbeddingObjective } from "../../training/objective.ts";
 
-export const toyContrastive: Objective = {
+export const toyContrastive: EmbeddingObjective = {
   sampler({ dataset, images, seed, batchSize }) {
     const pictures = present(images, "the toy objective reads pictures");
     const train = dataset.examples.filter(
@@ -46,7 +46,7 @@ export const toyContrastive: Objective = {
 };
 
 /** The toy, with something done before each step is drawn. */
-export function beforeDrawing(before: (step: number) => void): Objective {
+export function beforeDrawing(before: (step: number) => void): EmbeddingObjective {
   return {
     ...toyContrastive,
     sampler(context) {

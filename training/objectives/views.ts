@@ -18,12 +18,16 @@ import {
 
 export type ViewModality = "image" | "text";
 
-/** Training groups that have at least `rowsMin` rows with each of `modalities`. */
+/** Training groups that have at least as many rows with each modality as `needs` says. */
 export class Groups {
   private readonly rows: ReadonlyMap<string, readonly SampleExample[]>;
   private readonly sampler: GroupSampler;
 
-  constructor(context: SamplerContext, needs: Readonly<Partial<Record<ViewModality, number>>>) {
+  constructor(
+    context: SamplerContext,
+    needs: Readonly<Partial<Record<ViewModality, number>>>,
+    objective = "contrastive",
+  ) {
     const train = context.dataset.examples.filter((example) => example.split === "train");
     const usable = [...byGroup(train)].filter(([, rows]) =>
       (Object.entries(needs) as [ViewModality, number][]).every(
@@ -40,7 +44,7 @@ export class Groups {
         kind: "usage",
         what: `dataset ${context.dataset.name} has ${usable.length} training groups with ${what}; 2 are needed`,
         next: Object.values(needs).some((rowsMin) => rowsMin > 1)
-          ? "give rows that belong together the same group, or compare two views of each row: --set objectives.contrastive.from=augment"
+          ? `give rows that belong together the same group, or compare two views of each row: --set objectives.${objective}.from=augment`
           : "give rows that belong together the same group, or choose another objective",
       });
     }
